@@ -1,0 +1,55 @@
+# Two commands matter: `make demo` and `make test`. Everything else serves them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PLUGINS = $(wildcard plugins/*)
+EDITABLE = -e . -e cli $(foreach plugin,$(PLUGINS),-e $(plugin))
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
+SOURCES = constraints.txt pyproject.toml cli/pyproject.toml $(wildcard plugins/*/pyproject.toml)
+
+.PHONY: demo test test-slow test-gpu check format index bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/zoo sample shakespeare-nano --prompt "ROMEO:"
+
+$(VENV)/.installed: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch && $(PIP) $(EDITABLE)
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.installed requirements-test.txt
+	$(PIP) -r requirements-test.txt
+	touch $@
+
+$(VENV)/.benched: $(VENV)/.tested requirements-bench.txt
+	$(PIP) -r requirements-bench.txt
+	touch $@
+
+test: $(VENV)/.tested
+	$(BIN)/python -m pytest -n 2
+
+test-slow: $(VENV)/.tested
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(VENV)/.tested
+	$(BIN)/python -m pytest -m gpu
+
+check: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m zoo.registry.index --check
+
+format: $(VENV)/.tested
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+index: $(VENV)/.installed
+	$(BIN)/python -m zoo.registry.index
+
+bench: $(VENV)/.benched
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) dist build

@@ -1,0 +1,34 @@
+"""A zoo of generative models: one registry and one interface over every family.
+
+The public names load their modules on use, so importing zoo imports neither torch nor huggingface_hub.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "list_models": "zoo.model",
+    "info": "zoo.model",
+    "pull": "zoo.model",
+    "load": "zoo.model",
+    "build": "zoo.model",
+}
+
+__all__ = ["build", "info", "list_models", "load", "pull"]
+
+if TYPE_CHECKING:
+    from zoo.model import build, info, list_models, load, pull
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

@@ -1,0 +1,52 @@
+"""What a plugin says about a family of models: a small frozen value whose references are resolved only on use.
+
+A reference is text, "package.module:name". Stating a family therefore imports nothing: `zoo list` and
+`zoo sample MODEL --help` never load torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.errors import PluginError
+
+API_VERSION = 1
+"""The plugin interface this core speaks. A plugin states the range it fits in `zoo_api`, such as (1, 1)."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of generative models, such as gpt2 or dcgan.
+
+    name: what registry files call it. modality: one of `zoo.modality.MODALITIES`.
+    config: a frozen settings dataclass (see `zoo.settings`) that says what is built.
+    build: a function from a config to an `nn.Module` with random weights; what the module can do, its methods say
+        (see `zoo.protocols`).
+    controls: a frozen settings dataclass that says what may be asked when sampling.
+    from_hub: a function from the content of a Hub repo's config.json to this family's config as plain data, or None
+        when the file describes something else. Empty: no Hub layout is known.
+    place: a function (stored tensor name, config) -> `zoo.weights.Placement` or None, which maps a Hub checkpoint's
+        names and layouts to the built module's; None drops the tensor. Empty: names are the module's own.
+    tokenizer: for text, a function from {file name: path} to a `zoo.protocols.Tokenizer`, or None when the files
+        hold none.
+    """
+
+    name: str
+    modality: str
+    config: str
+    build: str
+    controls: str
+    from_hub: str = ""
+    place: str = ""
+    tokenizer: str = ""
+
+    def resolve(self, field: str) -> Any:
+        """The object that a reference field names. Raises PluginError when it cannot be imported."""
+        reference: str = getattr(self, field)
+        module, _, name = reference.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except Exception as error:
+            raise PluginError(f"family {self.name}: {field} = {reference!r} cannot be loaded: {error}") from error

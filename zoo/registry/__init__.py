@@ -1,0 +1,1 @@
+"""Registry files: which models there are, read as data."""

@@ -1,0 +1,182 @@
+"""Frozen dataclasses that say something a person sets: a model's config, its sampling controls, a training plan.
+
+Each field carries its help text, range and unit, so the command's flags, their checks, the recipe files and the
+documentation all come from the one declaration:
+
+    @dataclass(frozen=True)
+    class Controls:
+        temperature: float = setting(1.0, help="divides the logits", minimum=0.0)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from zoo.errors import UsageError
+
+T = TypeVar("T")
+
+_KEY = "zoo"
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is said about one field beyond its name, type and default.
+
+    minimum, maximum: inclusive unless `above` is set, which makes the minimum exclusive.
+    choices: the allowed values, for a field with few of them. flags: extra option names, such as ("-p",).
+    """
+
+    help: str
+    minimum: float | None = None
+    above: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    flags: tuple[str, ...] = ()
+
+
+def setting(
+    default: Any = dataclasses.MISSING,
+    *,
+    help: str,  # noqa: A002 - the field's standard word, as in argparse
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    unit: str = "",
+    flags: tuple[str, ...] = (),
+) -> Any:
+    """A dataclass field with its description (see `Described`). Without `default` the field is required."""
+    described = Described(help, minimum, above, maximum, choices, unit, flags)
+    return dataclasses.field(default=default, metadata={_KEY: described})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a settings class as the command and the documentation need it."""
+
+    name: str
+    kind: type  # bool, int, float or str; the element's type when `many`
+    optional: bool  # may be None
+    many: bool  # a tuple of values
+    default: Any  # dataclasses.MISSING when required
+    described: Described
+
+
+@functools.cache
+def fields(settings_class: type) -> tuple[Setting, ...]:
+    """The fields of a settings class, in order of declaration."""
+    hints = typing.get_type_hints(settings_class)
+    found = []
+    for field in dataclasses.fields(settings_class):
+        kind, optional, many = _kind(hints[field.name])
+        described = field.metadata.get(_KEY, Described(help=""))
+        found.append(Setting(field.name, kind, optional, many, field.default, described))
+    return tuple(found)
+
+
+def _kind(hint: Any) -> tuple[type, bool, bool]:
+    """`int | None` -> (int, True, False); `tuple[str, ...]` -> (str, False, True)."""
+    optional = False
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        [hint] = [part for part in typing.get_args(hint) if part is not type(None)]
+        optional = True
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], optional, True
+    return hint, optional, False
+
+
+def make(settings_class: type[T], values: Mapping[str, Any], *, what: str) -> T:
+    """Build a settings value from plain data (a registry file's mapping, keyword arguments), checked.
+
+    what: names the thing in errors, such as "config of gpt2-small".
+    Raises UsageError for an unknown field (naming the nearest), a missing one, a wrong type or a value out of range.
+    """
+    known = {field.name: field for field in fields(settings_class)}
+    for name in values:
+        if name not in known:
+            raise unknown_name(name, known, what=what)
+    missing = [n for n, f in known.items() if f.default is dataclasses.MISSING and n not in values]
+    if missing:
+        raise UsageError(f"{what}: missing {', '.join(missing)}")
+    return settings_class(**{name: checked(known[name], value, what=what) for name, value in values.items()})
+
+
+def unknown_name(name: str, known: typing.Iterable[str], *, what: str) -> UsageError:
+    """The error for a name that no field has; it suggests the nearest."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    suggestion = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(known)}"
+    return UsageError(f"{what}: there is no setting {name!r}; {suggestion}")
+
+
+def checked(field: Setting, value: Any, *, what: str) -> Any:
+    """The value as the field's type, within its range. Raises UsageError otherwise."""
+    if value is None and field.optional:
+        return None
+    if field.many:
+        items = (value,) if isinstance(value, str) or not isinstance(value, list | tuple) else value
+        return tuple(_checked_item(field, item, what) for item in items)
+    return _checked_item(field, value, what)
+
+
+def _checked_item(field: Setting, value: Any, what: str) -> Any:
+    said = field.described
+    if field.kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not field.kind and field.kind in (bool, int, float, str):
+        raise UsageError(f"{what}: {field.name} is {value!r}, but must be {_name(field.kind)}")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        low = said.minimum if said.minimum is not None else said.above
+        too_low = low is not None and (value < low or (said.above is not None and value <= said.above))
+        too_high = said.maximum is not None and value > said.maximum
+        if too_low or too_high or not math.isfinite(value):
+            raise UsageError(f"{what}: {field.name} is {value}, but must be {_range(said)}")
+    if said.choices and value not in said.choices:
+        raise UsageError(f"{what}: {field.name} is {value!r}, but must be one of {', '.join(said.choices)}")
+    return value
+
+
+def _name(kind: type) -> str:
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
+
+
+def _range(said: Described) -> str:
+    parts = []
+    if said.minimum is not None:
+        parts.append(f"at least {said.minimum:g}")
+    if said.above is not None:
+        parts.append(f"above {said.above:g}")
+    if said.maximum is not None:
+        parts.append(f"at most {said.maximum:g}")
+    return (" and ".join(parts) or "finite") + (f" {said.unit}" if said.unit else "")
+
+
+def parse(field: Setting, text: str, *, what: str) -> Any:
+    """A value written as text (`--set layers=2`), as the field's type. Raises UsageError when it is none."""
+    if field.optional and text.lower() in ("none", "null"):
+        return None
+    if field.kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise UsageError(f"{what}: {field.name} is {text!r}, but must be true or false")
+        return checked(field, text.lower() == "true", what=what)
+    try:
+        items = [field.kind(item) for item in (text.split(",") if field.many else [text])]
+    except ValueError:
+        raise UsageError(f"{what}: {field.name} is {text!r}, but must be {_name(field.kind)}") from None
+    return checked(field, items if field.many else items[0], what=what)
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """The settings as plain data (dict of numbers, strings, lists), for a header, a recipe or JSON."""
+    values = dataclasses.asdict(settings)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}

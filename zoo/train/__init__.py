@@ -1,0 +1,1 @@
+"""Training: the one loop, plans and run folders."""

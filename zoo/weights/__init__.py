@@ -1,0 +1,1 @@
+"""Weights: fetched, checked, loaded, saved and converted."""
