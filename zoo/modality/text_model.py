@@ -1,0 +1,189 @@
+"""A text model: prompts to token ids, the network's tokens to text as they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zoo import settings
+from zoo.errors import CapabilityError, UsageError
+from zoo.modality.text import Finish, TextControls, TextPiece, TextSample, TextWriter
+from zoo.model import Model
+from zoo.noise import Noise
+from zoo.protocols import Tokenizer
+
+BATCH_SIZE = 8
+"""Rows drawn together unless asked otherwise: most of the speed a CPU gains from batching, at little memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class TextModel(Model):
+    """network maps token ids (B, T) to logits (B, T, V); tokenizer is None when the files hold none."""
+
+    tokenizer: Tokenizer | None = None
+
+    def sample(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        start: int = 0,
+        batch_size: int = BATCH_SIZE,
+        controls: TextControls | None = None,
+        **settings: Any,
+    ) -> Iterator[str]:
+        """Whole texts, prompt and continuation, in order of index; see `stream` for the arguments."""
+        for sample in self.samples(
+            prompt, count=count, seed=seed, start=start, batch_size=batch_size, controls=controls, **settings
+        ):
+            yield sample.prompt + sample.text
+
+    def samples(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        start: int = 0,
+        batch_size: int = BATCH_SIZE,
+        controls: TextControls | None = None,
+        **settings: Any,
+    ) -> Iterator[TextSample]:
+        """Finished samples in order of index; see `stream` for the arguments."""
+        waiting: dict[int, TextSample] = {}
+        following = start
+        for piece in self.stream(
+            prompt, count=count, seed=seed, start=start, batch_size=batch_size, controls=controls, **settings
+        ):
+            if piece.sample is not None:
+                waiting[piece.index] = piece.sample
+            while following in waiting:
+                yield waiting.pop(following)
+                following += 1
+
+    def stream(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        start: int = 0,
+        batch_size: int = BATCH_SIZE,
+        controls: TextControls | None = None,
+        **settings: Any,
+    ) -> Iterator[TextPiece]:
+        """Text as it is drawn: pieces of the samples of a batch take turns, a piece with `sample` ends its sample.
+
+        prompt: one text for all samples, or a sequence with one text a sample.
+        count: how many samples (1, or one a prompt). start: the index of the first. Sample i is the same text
+        for every start, count and batch_size.
+        controls, or its fields as keywords: see `zoo.modality.text.TextControls`.
+        Raises UsageError for a bad setting or a prompt longer than the context, CapabilityError without tokenizer.
+        """
+        asked = self._controls(controls, settings)
+        prompts = self._prompts(asked.prompt if prompt is None else prompt, count)
+        _at_least_one("batch_size", batch_size)
+        tokenizer = self._tokenizer()
+        encoded = [self.encode_prompt(text, asked) for text in dict.fromkeys(prompts)]
+        tokens_of = dict(zip(dict.fromkeys(prompts), encoded, strict=True))
+        for at in range(0, len(prompts), batch_size):
+            batch = prompts[at : at + batch_size]
+            yield from self._stream_batch(
+                batch, [tokens_of[text] for text in batch], Noise(seed, start + at), asked, tokenizer
+            )
+
+    def stream_tokens(self, prompt: Sequence[int], *, seed: int = 0, controls: TextControls) -> Iterator[TextPiece]:
+        """One sample's text as it is drawn, continuing token ids (a chat's, say) instead of text."""
+        self._fits(len(prompt))
+        yield from self._stream_batch([""], [list(prompt)], Noise(seed), controls, self._tokenizer())
+
+    def encode_prompt(self, text: str, controls: TextControls) -> list[int]:
+        """The prompt's token ids, never none; cut at the left to leave room if `controls.truncate` says so."""
+        tokenizer = self._tokenizer()
+        tokens = tokenizer.encode(text) or list(tokenizer.start)
+        context = self.context
+        if len(tokens) >= context and controls.truncate == "left":
+            room = min(controls.max_tokens, context // 2)
+            tokens = tokens[-(context - room) :]
+        self._fits(len(tokens))
+        return tokens
+
+    @property
+    def context(self) -> int:
+        """The most tokens a text may have."""
+        return int(self.network.context)  # type: ignore[arg-type]
+
+    def _fits(self, length: int) -> None:
+        if length >= self.context:
+            raise UsageError(
+                f"the prompt is {length:,} tokens long, but the context of {self.name} is {self.context:,} tokens,"
+                " one of which must be left for the answer",
+                hint="shorten the prompt, or keep its end only with --truncate left",
+            )
+
+    def _controls(self, controls: TextControls | None, values: dict[str, Any]) -> TextControls:
+        if controls is not None and values:
+            raise UsageError(f"give either controls or {', '.join(values)}, not both")
+        if controls is not None:
+            return controls
+        made: TextControls = settings.make(self.family.resolve("controls"), values, what=f"sample {self.name}")
+        return made
+
+    def _prompts(self, prompt: str | Sequence[str], count: int | None) -> list[str]:
+        if isinstance(prompt, str):
+            _at_least_one("count", 1 if count is None else count)
+            return [prompt] * (1 if count is None else count)
+        if count is not None and count != len(prompt):
+            raise UsageError(f"count is {count}, but there are {len(prompt)} prompts; leave count out")
+        return list(prompt)
+
+    def _tokenizer(self) -> Tokenizer:
+        if self.tokenizer is None:
+            raise CapabilityError(
+                f"{self.name} has no tokenizer files, so it cannot read or write text",
+                hint="its network works on token ids; put tokenizer.json beside the weights for text",
+            )
+        return self.tokenizer
+
+    def _stream_batch(
+        self,
+        prompts: Sequence[str],
+        encoded: Sequence[Sequence[int]],
+        noise: Noise,
+        controls: TextControls,
+        tokenizer: Tokenizer,
+    ) -> Iterator[TextPiece]:
+        writers = [TextWriter(tokenizer, tokens, controls.stop) for tokens in encoded]
+        written = [0] * len(writers)
+        done: set[int] = set()
+
+        def end(row: int, text: str, finish: Finish) -> TextPiece:
+            done.add(row)
+            writer, index = writers[row], noise.start + row
+            text += writer.finish()
+            sample = TextSample(index, noise.seed, prompts[row], writer.text, writer.tokens, finish)
+            return TextPiece(index, text, sample)
+
+        for step in self.network.sample(encoded, noise, controls, done):  # type: ignore[operator]
+            for row, token in enumerate(step):
+                if token is None or row in done:
+                    continue
+                if token in tokenizer.end:
+                    yield end(row, "", "end")
+                    continue
+                text = writers[row].add(token)
+                written[row] += 1
+                full = len(encoded[row]) + written[row] >= self.context
+                if writers[row].stopped:
+                    yield end(row, text, "stop")
+                elif written[row] >= controls.max_tokens or full:
+                    yield end(row, text, "length")
+                elif text:
+                    yield TextPiece(noise.start + row, text)
+
+
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise UsageError(f"{name} is {value}, but must be at least 1")
