@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "list_models": "zoo.model",
-    "info": "zoo.model",
-    "pull": "zoo.model",
-    "load": "zoo.model",
-    "build": "zoo.model",
+    "list_models": "zoo.api",
+    "info": "zoo.api",
+    "pull": "zoo.api",
+    "load": "zoo.api",
+    "build": "zoo.api",
 }
 
 __all__ = ["build", "info", "list_models", "load", "pull"]
 
 if TYPE_CHECKING:
-    from zoo.model import build, info, list_models, load, pull
+    from zoo.api import build, info, list_models, load, pull
 
 
 def __getattr__(name: str) -> Any:

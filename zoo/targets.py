@@ -128,7 +128,9 @@ def weight_files(files: Mapping[str, Path]) -> list[Path]:
 def _from_folder(text: str) -> Target:
     folder = Path(text).expanduser()
     if not folder.is_dir():
-        raise UnknownModelError(f"{text}: there is no such folder", hint="`zoo list` shows the registered models")
+        raise UnknownModelError(
+            f"{text}: there is no such folder", hint="`zoo list` shows the registered models"
+        )
     from zoo.weights import local, tensors
 
     present = local.folder(folder)

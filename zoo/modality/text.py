@@ -126,5 +126,7 @@ class TextWriter:
 
     def _may_become_stop(self) -> int:
         """How many characters at the end of the text begin a stop text."""
-        sizes = (size for stop in self._stop for size in range(1, len(stop)) if self._text.endswith(stop[:size]))
+        sizes = (
+            size for stop in self._stop for size in range(1, len(stop)) if self._text.endswith(stop[:size])
+        )
         return max(sizes, default=0)

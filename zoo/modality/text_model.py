@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import settings
 from zoo.errors import CapabilityError, UsageError
 from zoo.modality.text import Finish, TextControls, TextPiece, TextSample, TextWriter
 from zoo.model import Model
 from zoo.noise import Noise
 from zoo.protocols import Tokenizer
+from zoo.settings import make
 
 BATCH_SIZE = 8
 """Rows drawn together unless asked otherwise: most of the speed a CPU gains from batching, at little memory."""
@@ -94,7 +94,9 @@ class TextModel(Model):
                 batch, [tokens_of[text] for text in batch], Noise(seed, start + at), asked, tokenizer
             )
 
-    def stream_tokens(self, prompt: Sequence[int], *, seed: int = 0, controls: TextControls) -> Iterator[TextPiece]:
+    def stream_tokens(
+        self, prompt: Sequence[int], *, seed: int = 0, controls: TextControls
+    ) -> Iterator[TextPiece]:
         """One sample's text as it is drawn, continuing token ids (a chat's, say) instead of text."""
         self._fits(len(prompt))
         yield from self._stream_batch([""], [list(prompt)], Noise(seed), controls, self._tokenizer())
@@ -128,7 +130,7 @@ class TextModel(Model):
             raise UsageError(f"give either controls or {', '.join(values)}, not both")
         if controls is not None:
             return controls
-        made: TextControls = settings.make(self.family.resolve("controls"), values, what=f"sample {self.name}")
+        made: TextControls = make(self.family.resolve("controls"), values, what=f"sample {self.name}")
         return made
 
     def _prompts(self, prompt: str | Sequence[str], count: int | None) -> list[str]:

@@ -1,0 +1,99 @@
+"""Tokens to text as they arrive: whole characters only, stop texts cut, pieces joining to the final text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from zoo.modality.text import TextWriter
+
+
+class Bytes:
+    """A tokenizer whose tokens are bytes."""
+
+    vocabulary = 257
+    end = frozenset({256})
+    chat_template = ""
+    special: ClassVar[dict[str, str]] = {}
+    start = (256,)
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    encode_chat = encode
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return bytes(token for token in tokens if token < 256).decode(errors="replace")
+
+
+class Words(Bytes):
+    """A tokenizer that writes a space only between tokens, as GPT-1's does."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return " ".join(chr(97 + token) for token in tokens)
+
+
+def write(text: str | bytes, *, stop: tuple[str, ...] = ()) -> tuple[list[str], TextWriter]:
+    writer = TextWriter(Bytes(), stop=stop)
+    pieces = []
+    for token in text.encode() if isinstance(text, str) else text:
+        pieces.append(writer.add(token))
+        if writer.stopped:
+            return pieces, writer
+    return [*pieces, writer.finish()], writer
+
+
+def test_a_character_of_several_bytes_appears_when_it_is_whole() -> None:
+    assert write("aé🙂")[0] == ["a", "", "é", "", "", "", "🙂", ""]
+
+
+def test_bytes_that_never_become_a_character_still_come_out() -> None:
+    pieces, writer = write(b"a\xff\xff\xff\xff\xff\xffb")
+    assert writer.text == "a" + "\ufffd" * 6 + "b"
+    assert "".join(pieces) == writer.text
+
+
+def test_a_stop_text_ends_the_sample_before_it() -> None:
+    pieces, writer = write("one END two", stop=("END", "\n\n"))
+    assert writer.stopped
+    assert writer.text == "".join(pieces) == "one "
+
+
+def test_text_that_only_begins_like_a_stop_text_is_written_after_all() -> None:
+    pieces, writer = write("one EN", stop=("END",))
+    assert pieces[-1] == "EN"
+    assert writer.text == "one EN"
+
+
+def test_the_earliest_of_several_stop_texts_counts() -> None:
+    assert write("abcdef", stop=("f", "cd"))[1].text == "ab"
+
+
+def test_the_space_between_two_tokens_is_not_lost_at_the_prompts_end() -> None:
+    writer = TextWriter(Words(), prompt=[0, 1])
+    assert [writer.add(2), writer.add(3)] == [" c", " d"]
+    assert writer.tokens == (2, 3)
+
+
+@given(st.text(max_size=40), st.lists(st.text(min_size=1, max_size=3), max_size=3))
+@hypothesis_settings(derandomize=True, deadline=None)
+def test_pieces_join_to_the_text_up_to_the_first_stop(text: str, stop: list[str]) -> None:
+    pieces, writer = write(text, stop=tuple(stop))
+    ends = [text.find(part) for part in stop if part in text]
+    # a stop text is looked for as text arrives, so the first to be complete counts
+    complete = [text.find(part) + len(part) for part in stop if part in text]
+    expected = text
+    if ends:
+        first = min(complete)
+        expected = text[: min(at for at, done in zip(ends, complete, strict=True) if done == first)]
+    assert "".join(pieces) == writer.text == expected
+
+
+@pytest.mark.parametrize("stop", [("",), ()])
+def test_an_empty_stop_text_stops_nothing(stop: tuple[str, ...]) -> None:
+    assert write("abc", stop=stop)[1].text == "abc"

@@ -1,0 +1,134 @@
+"""The Python interface: list, info, pull, load and build models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo import targets
+from zoo.errors import UsageError
+from zoo.registry.catalogue import catalogue
+from zoo.registry.entry import ModelEntry
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from zoo.modality.text_model import TextModel
+    from zoo.weights.hub import Progress
+
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+def list_models(
+    pattern: str = "*", *, task: str = "", family: str = "", plugin: str = "", installed: bool = False
+) -> list[ModelEntry]:
+    """The registered models whose name or alias fits a pattern with wildcards, such as "gpt2*"."""
+    return catalogue().match(pattern, task=task, family=family, plugin=plugin, installed=installed)
+
+
+def info(name: str) -> ModelEntry:
+    """What the registry says of one model. Raises UnknownModelError with the nearest names."""
+    return catalogue().find(name)
+
+
+def pull(
+    target: str,
+    *,
+    revision: str = "",
+    offline: bool = False,
+    report: Callable[[Progress], None] | None = None,
+) -> dict[str, Path]:
+    """Download and check all files of a model; returns them by name. `report` is called as bytes arrive."""
+    return targets.files(
+        targets.find(target, revision=revision, offline=offline), offline=offline, report=report
+    )
+
+
+def load(
+    target: str,
+    *,
+    revision: str = "",
+    device: str = "auto",
+    dtype: str = "auto",
+    offline: bool = False,
+    compile: bool = False,  # noqa: A002 - torch's own word
+    report: Callable[[Progress], None] | None = None,
+) -> TextModel:
+    """Load a model by registry name, folder, or hf:user/repo[@revision], ready to sample.
+
+    device: auto (the accelerator if there is one), cpu, cuda, cuda:1, ...
+    dtype: auto (as stored, but float32 for float16 on a CPU), float32, float16, bfloat16.
+    compile: compiled decoding, faster after a start of a few seconds.
+    Raises UnknownModelError, PluginError, WeightsError and their kinds; UsageError for a bad device or dtype.
+    """
+    from zoo.weights import load as loading
+    from zoo.weights import tensors
+
+    on = _device(device)
+    found = targets.find(target, revision=revision, offline=offline)
+    files = targets.files(found, offline=offline, report=report)
+    stored = targets.weight_files(files)
+    family = found.family
+    own_names = bool(stored) and tensors.zoo_metadata(stored[0]) is not None
+    network = loading.load(
+        family.resolve("build"),
+        found.config,
+        stored,
+        place=family.resolve("place") if family.place and not own_names else None,
+        dtype=_dtype(dtype),
+        device=on,
+    )
+    if compile:
+        from zoo.nn.fast import compiled
+
+        compiled(network)
+    return _model(found, network, files)
+
+
+def build(target: str, *, seed: int = 0, device: str = "auto", dtype: str = "float32") -> TextModel:
+    """A model of the given name with random weights that depend on the seed alone. Nothing is downloaded."""
+    import torch
+
+    on, kind = _device(device), _dtype(dtype)
+    found = targets.find(target)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = found.family.resolve("build")(found.config)
+    return _model(found, network.eval().to(device=on, dtype=kind), {})
+
+
+def _model(found: targets.Target, network: nn.Module, files: dict[str, Path]) -> TextModel:
+    family = found.family
+    if family.modality != "text":
+        raise UsageError(f"{found.name}: the modality {family.modality!r} is not one this core can sample")
+    from zoo.modality.text_model import TextModel
+
+    tokenizer = family.resolve("tokenizer")(files) if family.tokenizer and files else None
+    return TextModel(
+        found.name, family, found.config, network, files, found.entry, found.revision, tokenizer=tokenizer
+    )
+
+
+def _dtype(name: str) -> torch.dtype | None:
+    import torch
+
+    if name not in DTYPES:
+        raise UsageError(f"dtype is {name!r}, but must be one of {', '.join(DTYPES)}")
+    return None if name == "auto" else getattr(torch, name)
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UsageError(
+            f"device is {name!r}, which is not here", hint="use auto, cpu, or cuda where there is a GPU"
+        ) from None
+    return device
