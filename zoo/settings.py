@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import math
 import types
 import typing
@@ -72,7 +71,6 @@ class Setting:
     described: Described
 
 
-@functools.cache
 def fields(settings_class: type) -> tuple[Setting, ...]:
     """The fields of a settings class, in order of declaration."""
     hints = typing.get_type_hints(settings_class)
