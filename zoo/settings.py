@@ -138,7 +138,7 @@ def _checked_item(field: Setting, value: Any, what: str) -> Any:
         too_low = low is not None and (value < low or (said.above is not None and value <= said.above))
         too_high = said.maximum is not None and value > said.maximum
         if too_low or too_high or not math.isfinite(value):
-            raise UsageError(f"{what}: {field.name} is {value}, but must be {_range(said)}")
+            raise UsageError(f"{what}: {field.name} is {value}, but must be {range_text(said)}")
     if said.choices and value not in said.choices:
         raise UsageError(f"{what}: {field.name} is {value!r}, but must be one of {', '.join(said.choices)}")
     return value
@@ -148,7 +148,8 @@ def _name(kind: type) -> str:
     return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
 
 
-def _range(said: Described) -> str:
+def range_text(said: Described) -> str:
+    """The numbers a field allows, as in "at least 0 and at most 1"; "finite" when it sets no limit."""
     parts = []
     if said.minimum is not None:
         parts.append(f"at least {said.minimum:g}")
