@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.modality.text_model import TextModel
+    from zoo.targets import Target
     from zoo.weights.hub import Progress
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -34,7 +35,7 @@ def info(name: str) -> ModelEntry:
 
 
 def pull(
-    target: str,
+    target: str | Target,
     *,
     revision: str = "",
     offline: bool = False,
@@ -47,7 +48,7 @@ def pull(
 
 
 def load(
-    target: str,
+    target: str | Target,
     *,
     revision: str = "",
     device: str = "auto",
@@ -58,6 +59,7 @@ def load(
 ) -> TextModel:
     """Load a model by registry name, folder, or hf:user/repo[@revision], ready to sample.
 
+    target: as on the command line, or what `zoo.targets.find` found.
     device: auto (the accelerator if there is one), cpu, cuda, cuda:1, ...
     dtype: auto (as stored, but float32 for float16 on a CPU), float32, float16, bfloat16.
     compile: compiled decoding, faster after a start of a few seconds.

@@ -49,13 +49,16 @@ class Target:
         return self.weights.revision if self.weights else ""
 
 
-def find(text: str, *, revision: str = "", offline: bool = False) -> Target:
-    """The target that `text` names. Registry names come before folders of the same name; write ./name for a folder.
+def find(text: str | Target, *, revision: str = "", offline: bool = False) -> Target:
+    """The target that `text` names; a target found already is returned as it is.
 
+    Registry names come before folders of the same name; write ./name for a folder.
     revision: another commit, branch or tag of a Hub model than the pinned one; its files are then not checked
     against the registry's hashes but locked at their first download.
     Raises UnknownModelError, PluginError (the plugin is absent or broken), WeightsError (nothing can build it).
     """
+    if isinstance(text, Target):
+        return text
     if text.startswith(HUB_PREFIX):
         repo, _, asked = text.removeprefix(HUB_PREFIX).partition("@")
         return _from_hub(repo, revision or asked, offline=offline)
