@@ -42,7 +42,7 @@ class _Generation(Extension):
 def rendered(template: str, messages: Sequence[Mapping[str, str]], special: Mapping[str, str]) -> str:
     """The text that asks the model for its next turn, as transformers' `apply_chat_template` makes it.
 
-    Raises jinja2's TemplateError (RefusedError when the template refused), and any error of the template's expressions.
+    Raises jinja2's TemplateError (RefusedError when the template refused), and any error of its expressions.
     """
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
