@@ -15,7 +15,8 @@ from torch.nn import functional
 class Cache:
     """Keys and values of the tokens so far, in tensors allocated once; rows may hold different numbers of tokens.
 
-    lengths: (B,) int64, tokens held by each row. longest: the largest of them, known without asking the device.
+    lengths: (B,) int64, tokens held by each row. longest: at least the largest of them, and even: whether all are
+    equal to it; both known without asking the device.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Cache:
         self.values = like.new_zeros(shape)
         self.lengths = torch.zeros(rows, dtype=torch.int64, device=like.device)
         self.longest = 0
+        self.even = True
 
     @property
     def capacity(self) -> int:
@@ -36,6 +38,9 @@ class Cache:
         chosen = torch.tensor(rows, device=self.keys.device)
         self.keys, self.values = self.keys[:, chosen], self.values[:, chosen]
         self.lengths = self.lengths[chosen]
+        lengths = self.lengths.tolist()
+        self.longest = max(lengths)
+        self.even = min(lengths) == self.longest
 
 
 class Positions:
@@ -47,6 +52,7 @@ class Positions:
     def __init__(self, tokens: torch.Tensor, cache: Cache | None, counts: torch.Tensor | None = None) -> None:
         rows, new = tokens.shape
         self.cache = cache
+        self._counts = counts
         steps = torch.arange(new, device=tokens.device)
         if cache is None:
             self.positions = steps.expand(rows, new)  # (B, T)
@@ -54,10 +60,11 @@ class Positions:
         self.fresh = cache.longest == 0
         self.positions = cache.lengths[:, None] + steps  # (B, T)
         self._rows = torch.arange(rows, device=tokens.device)[:, None]
-        self._counts = counts
         self._upto = cache.longest + new
-        seen = torch.arange(self._upto, device=tokens.device)
-        self.visible = (seen <= self.positions[:, :, None])[:, None]  # (B, 1, T, upto)
+        self.visible: torch.Tensor | None = None  # (B, 1, T, upto); None: everything up to `upto`
+        if not (cache.even and new == 1):
+            seen = torch.arange(self._upto, device=tokens.device)
+            self.visible = (seen <= self.positions[:, :, None])[:, None]
 
     def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """q (B, H, T, D), k and v (B, K, T, D) -> (B, H, T, D), causal; k and v go into the cache."""
@@ -72,19 +79,19 @@ class Positions:
         rows, heads, new, width = q.shape
         group = heads // keys.shape[1]
         if group > 1 and new == 1:  # the group's queries share keys and mask: they are rows of one product
-            q = q.view(rows, heads // group, group, width)
+            q = q.reshape(rows, heads // group, group, width)
             out = functional.scaled_dot_product_attention(q, keys, values, attn_mask=self.visible)
-            return out.view(rows, heads, 1, width)
+            return out.reshape(rows, heads, 1, width)
         return functional.scaled_dot_product_attention(
             q, keys, values, attn_mask=self.visible, enable_gqa=group > 1
         )
 
     def _store(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> None:
         assert self.cache is not None
-        new = k.shape[2]
-        if self.fresh:
-            self.cache.keys[layer, :, :, :new] = k
-            self.cache.values[layer, :, :, :new] = v
+        if self.cache.even:
+            new = slice(self.cache.longest, self._upto)
+            self.cache.keys[layer, :, :, new] = k
+            self.cache.values[layer, :, :, new] = v
         else:  # advanced indices on both sides of a slice: the indexed part is (B, T, K, D)
             self.cache.keys[layer][self._rows, :, self.positions] = k.transpose(1, 2)
             self.cache.values[layer][self._rows, :, self.positions] = v.transpose(1, 2)
@@ -95,6 +102,7 @@ class Positions:
         if self.cache is not None:
             self.cache.lengths = self.cache.lengths + (new if self._counts is None else self._counts)
             self.cache.longest += new
+            self.cache.even = self.cache.even and self._counts is None
         if self.cache is None or self._counts is None:
             return x[:, -1]
         return x[self._rows[:, 0], self._counts - 1]

@@ -3,7 +3,8 @@
 A sample's tokens must not depend on the batch it is drawn in, yet a matrix product of 8 rows rounds otherwise than
 one of 1. So each choice is made with a margin: when a logit error of `TOLERANCE` could change it, the logits are
 computed again from that row's tokens alone, which is the same computation in every batch. Errors are a tenth of the
-tolerance (float32), so both ways of choosing agree wherever the margin holds.
+tolerance (float32), so both ways of choosing agree wherever the margin holds. In float16 and bfloat16 errors are too
+large for margins, so there each row is a batch of its own.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from zoo.noise import Noise
+
 if TYPE_CHECKING:
     from zoo.modality.text import TextControls
-    from zoo.noise import Noise
+    from zoo.nn.attention import Cache
     from zoo.protocols import LanguageModel
 
 TOLERANCE = 1e-3
@@ -39,6 +42,9 @@ def generate(
     done: rows the caller wants no more of; it may grow between steps. A row also ends at `controls.max_tokens` new
     tokens and at the model's context.
     """
+    if len(prompts) > 1 and network.new_cache(1, 1).keys.dtype != torch.float32:
+        yield from _each_alone(network, prompts, noise, controls, done)
+        return
     texts = [list(prompt) for prompt in prompts]
     limits = [min(len(prompt) + controls.max_tokens, network.context) for prompt in prompts]
     rows = list(range(len(texts)))  # rows of the batch, as rows of the caller
@@ -65,16 +71,39 @@ def generate(
         logits = network.step(last, cache)
 
 
+def _each_alone(
+    network: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    noise: Noise,
+    controls: TextControls,
+    done: Set[int],
+) -> Iterator[list[int | None]]:
+    """As `generate`, side by side instead of as one batch."""
+    finished: list[set[int]] = [set() for _ in prompts]
+    alone = [
+        generate(network, [prompt], Noise(noise.seed, noise.start + row), controls, done=finished[row])
+        for row, prompt in enumerate(prompts)
+    ]
+    while True:
+        for row in done:
+            finished[row].add(0)
+        step = [next(tokens, [None])[0] for tokens in alone]
+        if all(token is None for token in step):
+            return
+        yield step
+
+
 def _round_up(size: int) -> int:
     return -(-size // _CHUNK) * _CHUNK
 
 
-def _prefill(network: LanguageModel, texts: Sequence[Sequence[int]], cache: object) -> torch.Tensor:
+def _prefill(network: LanguageModel, texts: Sequence[Sequence[int]], cache: Cache) -> torch.Tensor:
     """All prompts in one pass, padded at the right -> logits (B, V) after each prompt's last token."""
     lengths = [len(text) for text in texts]
     longest = max(lengths)
-    tokens = torch.tensor([[*text, *[0] * (longest - len(text))] for text in texts])
-    counts = None if min(lengths) == longest else torch.tensor(lengths)
+    device = cache.keys.device
+    tokens = torch.tensor([[*text, *[0] * (longest - len(text))] for text in texts], device=device)
+    counts = None if min(lengths) == longest else torch.tensor(lengths, device=device)
     return network.step(tokens, cache, counts)
 
 
@@ -86,7 +115,7 @@ def _choose_alike(
     controls: TextControls,
 ) -> list[int]:
     """The next token of each row, the same whatever the other rows are (see the top of this file)."""
-    tolerance = TOLERANCE if logits.dtype == torch.float32 else 0.0
+    tolerance = TOLERANCE if logits.dtype == torch.float32 else 0.0  # else the row is alone already
     tokens, fragile = choose(logits.double().cpu(), texts, gumbel, controls, tolerance)
     for row in fragile:
         cache = network.new_cache(1, _round_up(len(texts[row])))
@@ -115,6 +144,7 @@ def choose(
     """
     if controls.repetition_penalty != 1.0:
         logits = _penalised(logits, texts, controls.repetition_penalty)
+        tolerance *= max(controls.repetition_penalty, 1 / controls.repetition_penalty)
     if gumbel is None or _is_greedy(controls):
         scores, slack = logits, 2 * tolerance
         keep_low = keep = keep_high = torch.ones_like(logits, dtype=torch.bool)
@@ -146,20 +176,25 @@ def _penalised(logits: torch.Tensor, texts: Sequence[Sequence[int]], penalty: fl
 def _thresholds(
     logits: torch.Tensor, controls: TextControls, slack: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The smallest logit the filters keep, (B, 1): the least, the actual and the most it is for errors up to slack."""
+    """The smallest logit the filters keep, (B, 1): the least, the actual and the most it is for errors to slack."""
     threshold = torch.full_like(logits[:, :1], -torch.inf)
     low = high = threshold
     if controls.top_k is not None and controls.top_k < logits.shape[-1]:
         threshold = logits.topk(controls.top_k, dim=-1).values[:, -1:]
         low, high = threshold - slack, threshold + slack
     if controls.top_p is not None and controls.top_p < 1:
-        nucleus = [_nucleus(logits, t, controls.top_p + e) for t, e in ((low, slack), (threshold, 0.0), (high, -slack))]
+        nucleus = [
+            _nucleus(logits, t, controls.top_p + e)
+            for t, e in ((low, slack), (threshold, 0.0), (high, -slack))
+        ]
         low = torch.maximum(low, nucleus[0] - slack)
         threshold = torch.maximum(threshold, nucleus[1])
         high = torch.maximum(high, nucleus[2] + slack)
     if controls.min_p:
         floor = logits.amax(dim=-1, keepdim=True) + torch.tensor(controls.min_p, dtype=logits.dtype).log()
-        low, threshold, high = (torch.maximum(t, floor + e) for t, e in ((low, -slack), (threshold, 0.0), (high, slack)))
+        low, threshold, high = (
+            torch.maximum(t, floor + e) for t, e in ((low, -slack), (threshold, 0.0), (high, slack))
+        )
     return low, threshold, high
 
 

@@ -18,6 +18,7 @@ from torch.nn import functional
 from zoo.modality.text import TextControls
 from zoo.nn.attention import Cache, Positions
 from zoo.nn.decode import generate
+from zoo.nn.linear import Embedding, Linear
 from zoo.noise import Noise
 from zoo_gpt.configs import GPT2Config
 
@@ -27,12 +28,14 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = config.heads
         inner = config.heads * (config.head_width or config.width // config.heads)
-        self.qkv = nn.Linear(config.width, 3 * inner)
-        self.out = nn.Linear(inner, config.width)
+        self.qkv = Linear(config.width, 3 * inner)
+        self.out = Linear(inner, config.width)
 
     def forward(self, x: torch.Tensor, layer: int, positions: Positions) -> torch.Tensor:
         rows, new, _ = x.shape
-        q, k, v = self.qkv(x).view(rows, new, 3 * self.heads, -1).transpose(1, 2).chunk(3, dim=1)  # (B, H, T, D)
+        q, k, v = (
+            self.qkv(x).view(rows, new, 3 * self.heads, -1).transpose(1, 2).chunk(3, dim=1)
+        )  # (B, H, T, D)
         mixed = positions.attend(layer, q, k, v)  # (B, H, T, D)
         out: torch.Tensor = self.out(mixed.transpose(1, 2).reshape(rows, new, -1))  # (B, T, E)
         return out
@@ -41,8 +44,8 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
-        self.up = nn.Linear(config.width, 4 * config.width)
-        self.down = nn.Linear(4 * config.width, config.width)
+        self.up = Linear(config.width, 4 * config.width)
+        self.down = Linear(4 * config.width, config.width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.down(functional.gelu(self.up(x), approximate="tanh"))
@@ -72,8 +75,8 @@ class GPT2(nn.Module):
         self.config = config
         self.context = config.context
         self.vocabulary = config.vocabulary
-        self.tokens = nn.Embedding(config.vocabulary, config.width)
-        self.positions = nn.Embedding(config.context, config.width)
+        self.tokens = Embedding(config.vocabulary, config.width)
+        self.positions = Embedding(config.context, config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
@@ -94,7 +97,7 @@ class GPT2(nn.Module):
         return self.head(self._body(tokens, Positions(tokens, None)))
 
     def head(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.linear(x, self.tokens.weight)
+        return self.tokens.logits(x)
 
     def _body(self, tokens: torch.Tensor, positions: Positions) -> torch.Tensor:
         x = self.dropout(self.tokens(tokens) + self.positions(positions.positions))  # (B, T, E)
@@ -118,7 +121,11 @@ class GPT2(nn.Module):
         return self.head(positions.last(self._body(tokens, positions)))
 
     def sample(
-        self, prompts: Sequence[Sequence[int]], noise: Noise, controls: TextControls, done: Set[int] = frozenset()
+        self,
+        prompts: Sequence[Sequence[int]],
+        noise: Noise,
+        controls: TextControls,
+        done: Set[int] = frozenset(),
     ) -> Iterator[list[int | None]]:
         """Continue each prompt; see `zoo.nn.decode.generate`."""
         return generate(self, prompts, noise, controls, done=done)

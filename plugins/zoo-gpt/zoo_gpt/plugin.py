@@ -7,6 +7,16 @@ from zoo.plugins import hookimpl
 
 zoo_api = (1, 1)
 
+GPT1 = Family(
+    name="gpt1",
+    modality="text",
+    config="zoo_gpt.configs:GPT1Config",
+    build="zoo_gpt.gpt1:build",
+    controls="zoo.modality.text:TextControls",
+    from_hub="zoo_gpt.hub:gpt1_config",
+    place="zoo_gpt.hub:gpt_place",
+    tokenizer="zoo_gpt.tokenizer:load",
+)
 GPT2 = Family(
     name="gpt2",
     modality="text",
@@ -14,11 +24,21 @@ GPT2 = Family(
     build="zoo_gpt.gpt2:build",
     controls="zoo.modality.text:TextControls",
     from_hub="zoo_gpt.hub:gpt2_config",
-    place="zoo_gpt.hub:gpt2_place",
+    place="zoo_gpt.hub:gpt_place",
+    tokenizer="zoo_gpt.tokenizer:load",
+)
+LLAMA = Family(
+    name="llama",
+    modality="text",
+    config="zoo_gpt.configs:LlamaConfig",
+    build="zoo_gpt.llama:build",
+    controls="zoo.modality.text:TextControls",
+    from_hub="zoo_gpt.hub:llama_config",
+    place="zoo_gpt.hub:llama_place",
     tokenizer="zoo_gpt.tokenizer:load",
 )
 
 
 @hookimpl
 def zoo_families() -> list[Family]:
-    return [GPT2]
+    return [GPT1, GPT2, LLAMA]

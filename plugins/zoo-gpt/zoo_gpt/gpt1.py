@@ -1,0 +1,132 @@
+"""GPT-1: a decoder-only transformer with post-norm blocks, learned positions and a head tied to the embedding.
+
+Source: Radford et al., "Improving language understanding by generative pre-training", 2018. GELU is its tanh
+approximation, as in the published weights.
+
+Shapes: B rows, T tokens, E width, H heads, D head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from zoo.modality.text import TextControls
+from zoo.nn.attention import Cache, Positions
+from zoo.nn.decode import generate
+from zoo.nn.linear import Embedding, Linear
+from zoo.noise import Noise
+from zoo_gpt.configs import GPT1Config
+
+
+class Attention(nn.Module):
+    def __init__(self, config: GPT1Config) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = Linear(config.width, 3 * config.width)
+        self.out = Linear(config.width, config.width)
+
+    def forward(self, x: torch.Tensor, layer: int, positions: Positions) -> torch.Tensor:
+        rows, new, _ = x.shape
+        q, k, v = (
+            self.qkv(x).view(rows, new, 3 * self.heads, -1).transpose(1, 2).chunk(3, dim=1)
+        )  # (B, H, T, D)
+        mixed = positions.attend(layer, q, k, v)  # (B, H, T, D)
+        out: torch.Tensor = self.out(mixed.transpose(1, 2).reshape(rows, new, -1))  # (B, T, E)
+        return out
+
+
+class MLP(nn.Module):
+    def __init__(self, config: GPT1Config) -> None:
+        super().__init__()
+        self.up = Linear(config.width, 4 * config.width)
+        self.down = Linear(4 * config.width, config.width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.down(functional.gelu(self.up(x), approximate="tanh"))
+        return out
+
+
+class Block(nn.Module):
+    """Post-norm: what each branch adds is normalised together with the stream."""
+
+    def __init__(self, config: GPT1Config) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.norm_1 = nn.LayerNorm(config.width)
+        self.mlp = MLP(config)
+        self.norm_2 = nn.LayerNorm(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: torch.Tensor, layer: int, positions: Positions) -> torch.Tensor:
+        x = self.norm_1(x + self.dropout(self.attention(x, layer, positions)))
+        out: torch.Tensor = self.norm_2(x + self.dropout(self.mlp(x)))
+        return out
+
+
+class GPT1(nn.Module):
+    """Token ids (B, T) to logits (B, T, V)."""
+
+    def __init__(self, config: GPT1Config) -> None:
+        super().__init__()
+        self.config = config
+        self.context = config.context
+        self.vocabulary = config.vocabulary
+        self.tokens = Embedding(config.vocabulary, config.width)
+        self.positions = Embedding(config.context, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.initialise()
+
+    def initialise(self) -> None:
+        """The paper's initial weights: N(0, 0.02), biases zero."""
+        if self.tokens.weight.is_meta:
+            return  # weights will be assigned; drawing on the meta device costs over a second
+        for name, weight in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(weight)
+            elif weight.dim() == 2:
+                nn.init.normal_(weight, std=0.02)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.head(self._body(tokens, Positions(tokens, None)))
+
+    def head(self, x: torch.Tensor) -> torch.Tensor:
+        return self.tokens.logits(x)
+
+    def _body(self, tokens: torch.Tensor, positions: Positions) -> torch.Tensor:
+        x: torch.Tensor = self.dropout(self.tokens(tokens) + self.positions(positions.positions))  # (B, T, E)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, layer, positions)
+        return x
+
+    def loss(self, batch: torch.Tensor, turn: str = "main") -> torch.Tensor:  # noqa: ARG002 - one objective
+        """Mean cross-entropy of each next token, in nats. batch: (B, T + 1) token ids."""
+        logits = self(batch[:, :-1])
+        return functional.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
+
+    def new_cache(self, rows: int, capacity: int) -> Cache:
+        config = self.config
+        width = config.width // config.heads
+        return Cache(config.layers, rows, config.heads, capacity, width, like=self.tokens.weight)
+
+    def step(self, tokens: torch.Tensor, cache: Cache, counts: torch.Tensor | None = None) -> torch.Tensor:
+        positions = Positions(tokens, cache, counts)
+        return self.head(positions.last(self._body(tokens, positions)))
+
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        noise: Noise,
+        controls: TextControls,
+        done: Set[int] = frozenset(),
+    ) -> Iterator[list[int | None]]:
+        """Continue each prompt; see `zoo.nn.decode.generate`."""
+        return generate(self, prompts, noise, controls, done=done)
+
+
+def build(config: GPT1Config) -> GPT1:
+    return GPT1(config)
