@@ -46,7 +46,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Licences:
-    """SPDX names, or "unknown": never guessed."""
+    """SPDX names; "unknown", never guessed; or "none" where there is nothing to license."""
 
     code: str
     weights: str
