@@ -8,6 +8,7 @@ Keep the file as it is while the module lives (replacing it by a rename is safe,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,7 +208,7 @@ def _usual_dtype(sources: Iterable[_Source], device: torch.device) -> torch.dtyp
     values: dict[str, int] = {}
     for source in sources:
         if source.floating:
-            values[source.info.dtype] = values.get(source.info.dtype, 0) + source.info.bytes
+            values[source.info.dtype] = values.get(source.info.dtype, 0) + math.prod(source.shape)
     usual = DTYPES[max(values, key=lambda name: values[name], default="F32")]
     return torch.float32 if usual == torch.float16 and device.type == "cpu" else usual
 
