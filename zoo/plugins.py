@@ -14,43 +14,26 @@ commas between; empty, it allows none.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib
 import importlib.util
 import os
 import re
-import sys
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-import pluggy
+from typing import TYPE_CHECKING, Any, Literal
 
 from zoo.distributions import Claim, claims, normalised
 from zoo.errors import PluginError, RegistryError
-from zoo.family import API_VERSION, Family
 from zoo.text_safety import safe_text
 
-T = TypeVar("T")
-
-hookimpl = pluggy.HookimplMarker("zoo")
-"""Marks a plugin's `zoo_families`."""
+if TYPE_CHECKING:
+    from zoo.family import Family
+    from zoo.plugin_loading import hookimpl as hookimpl
 
 REGISTRY_FILE = "registry.yaml"
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
-
-class Hooks:
-    """The whole of what the zoo asks a plugin."""
-
-    @pluggy.HookspecMarker("zoo")
-    def zoo_families(self) -> list[Family]:
-        """The families this plugin brings, as values that import nothing until they are used."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -71,10 +54,6 @@ class Plugin:
     registry: Path | None = None
     status: Literal["ok", "broken", "disabled"] = "ok"
     reason: str = ""
-
-
-class _BrokenError(Exception):
-    """Why a plugin cannot be loaded; leaves this module as a reason or a PluginError."""
 
 
 @functools.cache
@@ -221,80 +200,21 @@ def all_families() -> tuple[tuple[str, Family], ...]:
 @functools.cache
 def _loaded(plugin: Plugin) -> tuple[tuple[Family, ...], str]:
     """The plugin's families and "", or none and the reason. Cached, so that code that fails does not run again."""
+    from zoo.plugin_loading import BrokenError, load
+
     try:
-        module = _guarded("its import", lambda: importlib.import_module(plugin.module))
-        _guarded("reading its zoo_api", lambda: _fit(plugin, getattr(module, "zoo_api", None)))
-        return _guarded("registering its hook", lambda: _brought(plugin, module)), ""
-    except _BrokenError as error:
+        return load(plugin.module, plugin.distribution), ""
+    except BrokenError as error:
         return (), _line(str(error))
 
 
-def _guarded(what: str, call: Callable[[], T]) -> T:
-    """Call a stranger's code: whatever it raises is a reason, and what it prints cannot mix with our results."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            return call()
-    except (KeyboardInterrupt, _BrokenError):
-        raise
-    except SystemExit as error:
-        raise _BrokenError(f"{what} ends the process (exit code {error.code!r})") from error
-    except BaseException as error:
-        raise _BrokenError(f"{what} raises {type(error).__name__}: {_message(error)}") from error
+def __getattr__(name: str) -> Any:
+    """`hookimpl`, the marker of a plugin's hook, comes with pluggy only when a plugin asks for it."""
+    if name == "hookimpl":
+        from zoo.plugin_loading import hookimpl
 
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "(its message cannot be read)"
-
-
-def _fit(plugin: Plugin, api: Any) -> None:
-    """Raises when the plugin's interface range does not hold the one this core speaks."""
-    match api:
-        case (int(low), int(high)) if low <= high:
-            if low <= API_VERSION <= high:
-                return
-            upgrade = "zoo-core" if low > API_VERSION else plugin.distribution
-            raise _BrokenError(
-                f"it fits the plugin interfaces {low} to {high}, but this zoo speaks {API_VERSION} to {API_VERSION}; "
-                f"upgrade {upgrade} (pip install -U {upgrade})"
-            )
-    raise _BrokenError(
-        f"{plugin.module} has zoo_api = {api!r}, but must have the interfaces it fits, such as zoo_api = (1, 1)"
-    )
-
-
-def _brought(plugin: Plugin, module: Any) -> tuple[Family, ...]:
-    manager = pluggy.PluginManager("zoo")
-    manager.add_hookspecs(Hooks)
-    manager.register(module, name=plugin.distribution)
-    hooks = {caller.name: caller.has_spec() for caller in manager.get_hookcallers(module) or ()}
-    unknown = [name for name, known in hooks.items() if not known]
-    if unknown:
-        raise _BrokenError(
-            f"{plugin.module} has the unknown hook {', '.join(unknown)}; allowed: zoo_families"
-        )
-    if not hooks:
-        raise _BrokenError(f"{plugin.module} has no function zoo_families marked with @hookimpl")
-    answers = _guarded("its hook zoo_families", manager.hook.zoo_families)
-    answer = answers[0] if answers else None
-    if not isinstance(answer, list | tuple) or not all(isinstance(one, Family) for one in answer):
-        raise _BrokenError(
-            f"its hook zoo_families returns {_shown(answer)}, but must return a list of Family"
-        )
-    names = [one.name for one in answer]
-    if len(set(names)) < len(names):
-        raise _BrokenError(f"its hook zoo_families names a family twice: {', '.join(names)}")
-    return tuple(answer)
-
-
-def _shown(value: object) -> str:
-    return (
-        f"{type(value).__name__} of {type(value[0]).__name__}"
-        if isinstance(value, list) and value
-        else repr(value)
-    )
+        return hookimpl
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _broken(plugin: Plugin, reason: str) -> Plugin:

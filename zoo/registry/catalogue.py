@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,9 +11,7 @@ from pathlib import Path
 from zoo import plugins
 from zoo.errors import AmbiguousModelError, RegistryError, UnknownModelError
 from zoo.registry.entry import ModelEntry
-from zoo.registry.reading import read_index, read_registry
-
-INDEX = Path(__file__).with_name("index.yaml")
+from zoo.registry.indexed import INDEX, IndexedPlugin, read_index
 
 
 @dataclass(frozen=True)
@@ -110,21 +108,28 @@ def build(installed: Sequence[plugins.Plugin], index: Path = INDEX) -> Catalogue
     """
     entries: list[ModelEntry] = []
     problems: list[RegistryError] = []
-    usable = [plugin for plugin in installed if plugin.status == "ok"]
-    for plugin in usable:
-        if plugin.registry is not None:
-            try:
-                entries += read_registry(
-                    plugin.registry, plugin=plugin.distribution, package=plugin.package, installed=True
-                )
-            except RegistryError as error:
-                problems.append(error)
+    indexed: dict[str, IndexedPlugin] = {}
     try:
-        entries += _others(index, (plugin.distribution for plugin in usable))
+        indexed = read_index(index)
     except RegistryError as error:
         problems.append(error)
+    for plugin in installed:
+        if plugin.status == "ok":
+            known = indexed.pop(plugin.distribution, None)
+            try:
+                entries += _of(plugin, known)
+            except RegistryError as error:
+                problems.append(error)
+    entries += [entry for other in indexed.values() for entry in other.entries()]
     return Catalogue(tuple(entries), tuple(problems))
 
 
-def _others(index: Path, distributions: Iterable[str]) -> list[ModelEntry]:
-    return [entry for plugin in read_index(index, without=set(distributions)) for entry in plugin.models]
+def _of(plugin: plugins.Plugin, known: IndexedPlugin | None) -> Sequence[ModelEntry]:
+    """The models of an installed plugin. A registry file that the index has read already is not parsed again."""
+    if plugin.registry is None:
+        return ()
+    if known is not None and known.is_of(plugin.registry):
+        return known.entries(package=plugin.package, installed=True)
+    from zoo.registry.reading import read_registry
+
+    return read_registry(plugin.registry, plugin=plugin.distribution, package=plugin.package, installed=True)

@@ -1,4 +1,4 @@
-"""Registry files and the index to entries: schema version 1, checked by hand because it is read at every start.
+"""Registry files to entries: schema version 1, checked by hand: quick, with the line of each fault.
 
 `schema.json` says the same for editors; a test holds the two against each other. What a JSON Schema cannot say is
 checked here alone: duplicate keys, and names used twice in a file.
@@ -6,9 +6,6 @@ checked here alone: duplicate keys, and names used twice in a file.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,8 +34,6 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 DTYPES = ("float32", "float16", "bfloat16")
 
 _FILE = ("schema", "plugin", "models")
-_INDEX = ("schema", "plugins")
-_INDEXED = ("plugin", "summary", "models")
 _MODEL = (
     "name",
     "aliases",
@@ -55,17 +50,7 @@ _MODEL = (
 )
 _WEIGHTS = ("status", "repo", "revision", "package", "dtype", "files")
 _WEIGHTS_FILE = ("name", "sha256", "bytes")
-_INDEXED_PLUGIN = re.compile(r"^ *- plugin: (\S+)$", re.MULTILINE)  # how `zoo.registry.index` writes one
 _METRIC = ("name", "value", "unit", "data", "source", "samples")
-
-
-@dataclass(frozen=True)
-class IndexedPlugin:
-    """What the index says of one plugin. plugin: its distribution."""
-
-    plugin: str
-    summary: str
-    models: tuple[ModelEntry, ...]
 
 
 def read_yaml(text: str, *, name: str) -> Any:
@@ -94,41 +79,23 @@ def read_registry(
     installed: whether that package's plugin is.
     Raises RegistryError, `file:line: field.path: ...`, also for a file that cannot be read.
     """
-    root = _root(path, _text(path), _FILE)
+    root = _root(path)
     named = root.text("plugin", validate.DISTRIBUTION)
     if plugin and named != plugin:
         root.fail("plugin", f"is {named!r}, but the file belongs to the distribution {plugin}")
     return _models(root, named, package, installed)
 
 
-def read_index(path: Path, *, without: Collection[str] = ()) -> tuple[IndexedPlugin, ...]:
-    """The plugins of the generated index but those in `without`; their models as entries that are not installed.
-
-    Raises RegistryError.
-    """
-    text = _text(path)
-    if set(_INDEXED_PLUGIN.findall(text)) <= set(without):
-        return ()  # everything is installed: at every start of the command, so the text is not even parsed
-    found: dict[str, IndexedPlugin] = {}
-    for fields in _root(path, text, _INDEX).mappings("plugins", _INDEXED):
-        plugin = fields.text("plugin", validate.DISTRIBUTION)
-        if plugin in found:
-            fields.fail("plugin", f"is {plugin!r} again; allowed: each plugin once")
-        if plugin not in without:
-            found[plugin] = IndexedPlugin(plugin, fields.text("summary"), _models(fields, plugin, "", False))
-    return tuple(found.values())
-
-
-def _root(path: Path, text: str, known: tuple[str, ...]) -> Fields:
+def _root(path: Path) -> Fields:
     name = str(path)
-    root = document.parse(text, name=name)
+    root = document.parse(_text(path), name=name)
     schema = root.get("schema") if isinstance(root, Map) else None
     if type(schema) is int and schema > SCHEMA:
         problem = (
             f"is {schema}, but this zoo reads {SCHEMA}; a newer zoo-core is needed (pip install -U zoo-core)"
         )
         raise document.fault(name, root.lines["schema"], "schema", problem)
-    fields = Fields(root, file=name, line=1, path="", known=known)
+    fields = Fields(root, file=name, line=1, path="", known=_FILE)
     fields.integer("schema", SCHEMA, SCHEMA)
     return fields
 
