@@ -1,0 +1,76 @@
+"""The command tree: which commands there are, and the typer app of those that a command line needs.
+
+Each command is one module with `register(app, words)`, where `words` is what was typed after the command's name: a
+command whose options depend on its model reads the model's name from it. Only the asked command's module is
+imported, so `zoo list` does not pay for the others.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from zoo_cli import terminal
+
+COMMANDS = {
+    "list": "list_models",
+    "info": "info",
+    "pull": "pull",
+    "cache": "cache",
+    "sample": "sample",
+    "chat": "chat",
+    "convert": "convert",
+    "plugin": "plugin",
+    "doctor": "doctor",
+}
+"""Command name to module of `zoo_cli.commands`, in the order of `zoo --help`."""
+
+COMPLETION_VARIABLE = "_ZOO_COMPLETE"
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a command line; returns its exit code. Raises what the command raises, typer's usage errors included."""
+    words = list(words) or ["--help"]
+    try:
+        code = build(words)(args=words, prog_name="zoo", standalone_mode=False)
+    except typer.Abort:
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def build(words: Sequence[str]) -> typer.Typer:
+    """The app with the command that `words` begins with, or with all of them (help, completion, a misspelt name)."""
+    app = typer.Typer(
+        help="A zoo of generative models: list, pull, sample, chat with and train them.",
+        epilog="Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted. ZOO_DEBUG=1 shows tracebacks.",
+        rich_markup_mode=terminal.help_markup(),
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    completing = COMPLETION_VARIABLE in os.environ
+    asked = words[0] if words and words[0] in COMMANDS and not completing else None
+    for name, module in COMMANDS.items():
+        if asked in (None, name):
+            register = importlib.import_module(f"zoo_cli.commands.{module}").register
+            register(app, list(words[1:]) if asked else [])
+    return app
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import zoo
+
+        typer.echo(f"zoo {zoo.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

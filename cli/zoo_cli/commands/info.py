@@ -1,0 +1,136 @@
+"""zoo info: the card of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from zoo_cli import cards, human, options, terminal
+
+
+def register(app: typer.Typer, _words: Sequence[str]) -> None:
+    app.command("info")(_info)
+
+
+def _info(
+    model: options.Model,
+    as_json: options.Json = False,
+    offline: options.Offline = False,
+    _cache_dir: options.CacheDir = None,
+) -> None:
+    """Tell all that is known about a model.
+
+    Its licences (code, weights and data apart), size, memory needed, paper, measured quality, files and config.
+    """
+    card = _card(model, offline=offline)
+    if as_json:
+        terminal.out_json(card, indent=2)
+        return
+    rows = [row for row in _rows(card) if row[1]]
+    width = max(len(label) for label, _ in rows)
+    terminal.out(card["name"], style="bold")
+    if card["summary"]:
+        terminal.out(terminal.one_line(card["summary"]))
+    terminal.out()
+    for label, value in rows:
+        terminal.out(label.ljust(width), style="dim", end="  ")
+        terminal.out(terminal.one_line(value))
+    terminal.out()
+    for line in _usage(card):
+        terminal.out(line)
+
+
+def _card(model: str, *, offline: bool) -> dict[str, Any]:
+    """Registry names are read from the registry alone; folders and Hub repos from their own small files."""
+    from zoo.errors import UnknownModelError
+    from zoo.registry.catalogue import catalogue
+
+    if not model.startswith(("hf:", ".", "/", "~")):
+        try:
+            return cards.of_entry(catalogue().find(model))
+        except UnknownModelError:
+            if not Path(model).is_dir():
+                raise
+    from zoo import targets
+
+    return cards.of_target(targets.find(model, offline=offline))
+
+
+def _rows(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Label and value of each line; an empty value leaves the line out."""
+    weights, licences, paper = card["weights"], card["licences"], card["paper"]
+    yield "aliases", ", ".join(card["aliases"])
+    yield (
+        "family",
+        f"{card['family']}, from {card['plugin']}" + ("" if card["installed"] else " (not installed)"),
+    )
+    yield "task", card["task"] or ""
+    yield "can", ", ".join(card["can"])
+    yield "parameters", f"{card['parameters']:,}" if card["parameters"] else ""
+    yield "memory", _memory(card["memory"])
+    yield "config", ", ".join(f"{name} {value}" for name, value in card["config"].items())
+    yield "weights", _weights(weights)
+    yield "repo", f"{weights['repo']} @ {weights['revision']}" if weights["repo"] else ""
+    for place, file in enumerate(weights["files"]):
+        yield "" if place else "files", _file(file)
+    for place, (part, licence) in enumerate((licences or {}).items()):
+        yield "" if place else "licences", f"{part}: {licence}"
+    yield "paper", _paper(paper) if paper else ""
+    for place, metric in enumerate(card["metrics"]):
+        yield "" if place else "quality", _metric(metric)
+
+
+def _memory(memory: dict[str, dict[str, int | None]] | None) -> str:
+    if memory is None:
+        return ""
+    parts = []
+    for dtype in ("float32", "bfloat16"):
+        needed = memory[dtype]
+        cache = f" and {human.size(needed['cache'])} for a full context" if needed["cache"] else ""
+        parts.append(f"{dtype}: {human.size(needed['weights'])}{cache}")
+    return "; ".join(parts)
+
+
+def _weights(weights: dict[str, Any]) -> str:
+    if weights["status"] == "none":
+        return "none: an architecture without published weights"
+    where = " in the plugin's package" if weights["package"] else ""
+    return ", ".join(
+        part for part in (weights["status"], weights["dtype"], human.size(weights["bytes"]) + where) if part
+    )
+
+
+def _file(file: dict[str, Any]) -> str:
+    parts = [file["name"], human.size(file["bytes"]) if file["bytes"] is not None else "size unknown"]
+    if file["cached"] is not None:
+        parts.append("in the cache" if file["cached"] else "not downloaded")
+        parts.append("sha256 pinned" if file["sha256"] else "sha256 recorded at the first download")
+    return ", ".join(parts)
+
+
+def _paper(paper: dict[str, Any]) -> str:
+    year = f" ({paper['year']})" if paper["year"] else ""
+    return f"{paper['title']}{year}, {paper['url']}"
+
+
+def _metric(metric: dict[str, Any]) -> str:
+    unit = f" {metric['unit']}" if metric["unit"] else ""
+    samples = f", {metric['samples']:,} samples" if metric["samples"] else ""
+    return f"{metric['name']} {metric['value']:g}{unit} on {metric['data']}{samples} ({metric['source']})"
+
+
+def _usage(card: dict[str, Any]) -> Iterator[str]:
+    if card["install"]:
+        yield card["install"]
+    if card["weights"]["status"] == "none":
+        yield f"python: zoo.build({card['name']!r})"
+        return
+    if card["weights"]["repo"]:
+        yield f"zoo pull {card['name']}"
+    prompt = ' --prompt "..."' if (card["task"] or "text").startswith("text") else ""
+    yield f"zoo sample {card['name']}{prompt}"
+    if "chat" in card["can"]:
+        yield f"zoo chat {card['name']}"

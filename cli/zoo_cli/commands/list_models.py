@@ -1,0 +1,122 @@
+"""zoo list: the models of the installed plugins and of the index."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo_cli import cards, completion, human, options, terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from zoo.registry.entry import ModelEntry
+
+
+def register(app: typer.Typer, _words: Sequence[str]) -> None:
+    app.command("list")(_list)
+
+
+def _list(
+    pattern: Annotated[
+        str,
+        typer.Argument(
+            metavar="[PATTERN]",
+            help="Part of the models, with wildcards: 'gpt2*'.",
+            autocompletion=completion.models,
+            show_default=False,
+        ),
+    ] = "*",
+    task: Annotated[
+        str, typer.Option(metavar="TASK", autocompletion=completion.tasks, help="Only models for this task.")
+    ] = "",
+    family: Annotated[
+        str, typer.Option(metavar="FAMILY", autocompletion=completion.families, help="Only this family.")
+    ] = "",
+    plugin: Annotated[
+        str,
+        typer.Option(metavar="PLUGIN", autocompletion=completion.plugins, help="Only this plugin's models."),
+    ] = "",
+    installed: Annotated[
+        bool, typer.Option("--installed", help="Leave out models whose plugin is not installed.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """List the models, installed and known.
+
+    On a terminal: a table; models of plugins that are not installed are dimmed, with the line that installs them.
+
+    To a pipe: one model a line, columns divided by tabs (name, plugin, family, task, parameters, status of the
+    weights, bytes, installed).
+    """
+    from zoo.registry.catalogue import catalogue
+
+    known = catalogue()
+    entries = known.match(pattern, task=task, family=family, plugin=plugin, installed=installed)
+    if as_json:
+        terminal.out_json([cards.summary(entry) for entry in entries], indent=2)
+    elif terminal.for_reading(sys.stdout):
+        terminal.console(sys.stdout).print(_table(entries))
+    else:
+        for entry in entries:
+            terminal.out("\t".join(terminal.one_line(cell) for cell in _cells(entry)))
+    if not entries:
+        terminal.note(f"no model matches {pattern!r}" + _wider(pattern))
+    if known.problems:
+        terminal.warn(f"{len(known.problems)} registry file(s) cannot be read; `zoo doctor` says why")
+
+
+def _wider(pattern: str) -> str:
+    return "" if set(pattern) & set("*?[") else f"; try `zoo list '*{pattern}*'`"
+
+
+def _cells(entry: ModelEntry) -> tuple[str, ...]:
+    """A line's columns for programs: exact numbers, nothing left out."""
+    weights = entry.weights
+    return (
+        entry.name,
+        entry.plugin,
+        entry.family,
+        entry.task,
+        str(entry.parameters),
+        weights.status,
+        "" if weights.bytes is None else str(weights.bytes),
+        "installed" if entry.installed else "not installed",
+    )
+
+
+def _table(entries: Sequence[ModelEntry]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("model", no_wrap=True, min_width=12)
+    table.add_column("family", no_wrap=True)
+    table.add_column("task", no_wrap=True)
+    table.add_column("parameters", no_wrap=True, justify="right")
+    table.add_column("weights", no_wrap=True)
+    table.add_column("from", no_wrap=True, min_width=8)
+    for entry in entries:
+        cells = (
+            entry.name,
+            entry.family,
+            entry.task,
+            human.count(entry.parameters),
+            weights_text(entry),
+            entry.plugin if entry.installed else f"pip install {entry.plugin}",
+        )
+        table.add_row(*(terminal.one_line(cell) for cell in cells), style="" if entry.installed else "dim")
+    return table
+
+
+def weights_text(entry: ModelEntry) -> str:
+    """Status and size: `converted, 548 MB`; `trained here, in the package`; `none`."""
+    weights = entry.weights
+    if weights.status == "none":
+        return "none"
+    if weights.package:
+        return f"{weights.status}, in the package"
+    return weights.status if weights.bytes is None else f"{weights.status}, {human.size(weights.bytes)}"

@@ -1,0 +1,92 @@
+"""zoo plugin: the installed plugins."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from zoo_cli import options, terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_STYLES = {"ok": "", "broken": "red", "disabled": "dim"}
+
+
+def register(app: typer.Typer, _words: Sequence[str]) -> None:
+    plugins = typer.Typer(help="Plugins: what brings the families and their models.", no_args_is_help=True)
+    plugins.command("list")(_list)
+    plugins.callback()(_plugins)
+    app.add_typer(plugins, name="plugin")
+
+
+def _plugins() -> None:
+    """A group of its own, although it has one command so far."""
+
+
+def _list(as_json: options.Json = False) -> None:
+    """List the installed plugins: whether each loads, why not, and its models.
+
+    To a pipe: one plugin a line, columns divided by tabs (name, version, status, models, reason).
+    """
+    found = installed()
+    if as_json:
+        terminal.out_json(found, indent=2)
+    elif terminal.for_reading(sys.stdout):
+        terminal.console(sys.stdout).print(_table(found))
+    else:
+        for plugin in found:
+            cells = (plugin["name"], plugin["version"], plugin["status"], _count(plugin), plugin["reason"])
+            terminal.out("\t".join(terminal.one_line(cell) for cell in cells))
+    if not found:
+        terminal.note("no plugin is installed; try `pip install zoo-gpt`")
+
+
+def installed() -> list[dict[str, Any]]:
+    """Every installed plugin, loaded to see whether it works, as `zoo plugin list --json` writes it."""
+    from zoo import plugins
+    from zoo.registry.catalogue import catalogue
+
+    models: dict[str, list[str]] = {}
+    for entry in catalogue().entries:
+        models.setdefault(entry.plugin, []).append(entry.name)
+    return [
+        {
+            "name": plugin.distribution,
+            "entry_point": plugin.name,
+            "version": plugin.version,
+            "status": plugin.status,
+            "reason": plugin.reason,
+            "summary": plugin.summary,
+            "models": models.get(plugin.distribution, []),
+        }
+        for plugin in plugins.check()
+    ]
+
+
+def _count(plugin: dict[str, Any]) -> str:
+    return str(len(plugin["models"]))
+
+
+def _table(found: Sequence[dict[str, Any]]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in ("plugin", "version", "status"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("models", justify="right")
+    table.add_column("about")
+    for plugin in found:
+        cells = (
+            plugin["name"],
+            plugin["version"],
+            plugin["status"],
+            _count(plugin),
+            plugin["reason"] or plugin["summary"],
+        )
+        table.add_row(*(terminal.one_line(cell) for cell in cells), style=_STYLES[plugin["status"]])
+    return table

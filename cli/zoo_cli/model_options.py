@@ -1,0 +1,70 @@
+"""Commands whose options are a model's own: find MODEL among what was typed, and the class of its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.targets import Target
+
+_FLAGS = frozenset(
+    {"--json", "--quiet", "-q", "--yes", "-y", "--offline", "--compile", "--greedy", "--help", "--dry-run"}
+)
+"""Options without a value. A word after any other option is taken for that option's value."""
+
+
+def model_word(words: Sequence[str]) -> str | None:
+    """MODEL among the words after the command's name: the first that is neither an option nor an option's value."""
+    expects_value = False
+    for word in words:
+        if word == "--":
+            expects_value = False
+        elif word.startswith("-") and word != "-":
+            expects_value = word not in _FLAGS and "=" not in word
+        elif expects_value:
+            expects_value = False
+        else:
+            return word
+    return None
+
+
+def find(model: str, words: Sequence[str]) -> Target:
+    """The target MODEL names. --offline and --cache-dir are read from the words: typer has not parsed them yet.
+
+    Raises what `zoo.targets.find` raises.
+    """
+    from zoo import targets
+
+    _set_environment(words)
+    return targets.find(model, revision=_value("--revision", words), offline="--offline" in words)
+
+
+def not_found(command: str, model: str) -> UsageError:
+    """The error for a MODEL that only typer could tell from the options before it."""
+    return UsageError(
+        f"{model} comes after options that may be its own",
+        hint=f"MODEL comes first: zoo {command} {model} ...",
+    )
+
+
+def _set_environment(words: Sequence[str]) -> None:
+    from zoo_cli import options
+
+    if "--offline" in words:
+        options.set_offline(True)
+    folder = _value("--cache-dir", words)
+    if folder:
+        options.set_cache_dir(Path(folder))
+
+
+def _value(option: str, words: Sequence[str]) -> str:
+    for at, word in enumerate(words):
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+        if word == option and at + 1 < len(words):
+            return words[at + 1]
+    return ""

@@ -1,0 +1,89 @@
+"""The options that several commands share, each declared once with its help and what it sets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo_cli import completion
+
+COMMON = "Common options"
+"""The panel of `--help` that these options are shown in."""
+
+
+def set_offline(value: bool) -> bool:
+    """huggingface_hub reads its variables when it is imported, so they are set before any command runs."""
+    if value:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    return value
+
+
+def set_cache_dir(value: Path | None) -> Path | None:
+    if value is not None:
+        os.environ["HF_HUB_CACHE"] = str(value.expanduser().absolute())
+    return value
+
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A registry name or alias, plugin/name, a local folder, or hf:user/repo[@revision].",
+        autocompletion=completion.models,
+        show_default=False,
+    ),
+]
+Revision = Annotated[
+    str,
+    typer.Option(
+        "--revision",
+        metavar="COMMIT",
+        help="Another commit, branch or tag of the Hub repo than the pinned one.",
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps, ...", rich_help_panel=COMMON
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        metavar="NAME",
+        help="auto (as stored), float32, float16 or bfloat16.",
+        rich_help_panel=COMMON,
+        autocompletion=lambda: ["auto", "float32", "float16", "bfloat16"],
+    ),
+]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        callback=set_offline,
+        is_eager=True,
+        help="Use only what is on this disk; make no request.",
+        rich_help_panel=COMMON,
+    ),
+]
+CacheDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache-dir",
+        callback=set_cache_dir,
+        is_eager=True,
+        metavar="FOLDER",
+        help="The Hugging Face cache to use instead of HF_HUB_CACHE.",
+        rich_help_panel=COMMON,
+    ),
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Only results, warnings and errors.", rich_help_panel=COMMON)
+]
+Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON.", rich_help_panel=COMMON)]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=COMMON)]

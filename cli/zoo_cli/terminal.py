@@ -1,0 +1,139 @@
+"""The only place that writes to the terminal: untrusted text is made safe here, and colours are decided here.
+
+Results go to standard output, everything else to standard error. Colours and drawn layouts appear only where a
+person reads them: on a terminal, or where FORCE_COLOR asks for them; NO_COLOR turns colours off.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from zoo.text_safety import safe_json, safe_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "cyan": "36"}
+
+
+def is_terminal(stream: IO[str]) -> bool:
+    """Whether a person sits at the other end: bars, prompts and questions make sense."""
+    return stream.isatty()
+
+
+def for_reading(stream: IO[str]) -> bool:
+    """Whether to lay text out for a person instead of for a program."""
+    return is_terminal(stream) or bool(os.environ.get("FORCE_COLOR"))
+
+
+def has_colour(stream: IO[str]) -> bool:
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return is_terminal(stream) and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, style: str, stream: IO[str]) -> str:
+    """Text made safe, in one of the styles bold, dim, red, yellow, cyan where the stream has colours."""
+    text = safe_text(text, newlines=True)
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if text and has_colour(stream) else text
+
+
+def help_markup() -> Literal["rich"] | None:
+    """typer's markup mode: drawn panels on a terminal, plain lines elsewhere."""
+    return "rich" if for_reading(sys.stdout) else None
+
+
+def for_help(text: str) -> str:
+    """A plugin's text for typer's help: safe, and never read as markup."""
+    text = safe_text(text)
+    return text.replace("[", r"\[") if help_markup() else text
+
+
+def one_line(text: str) -> str:
+    """Text for a cell of a table or a line of a card."""
+    return safe_text(text)
+
+
+def out(text: str = "", *, end: str = "\n", style: str = "") -> None:
+    """Write a result to standard output, at once. Line feeds and tabs in it stay."""
+    shown = styled(text, style, sys.stdout) if style else safe_text(text, newlines=True)
+    sys.stdout.write(shown + end)
+    sys.stdout.flush()
+
+
+def out_json(value: Any, *, indent: int | None = None) -> None:
+    """Write a result as JSON to standard output. Harmful characters are escaped, so the value is exact."""
+    sys.stdout.write(safe_json(json.dumps(value, ensure_ascii=False, indent=indent)) + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """Say on standard error what is going on; --quiet leaves it out."""
+    if not quiet:
+        _err(styled(safe_text(text), "dim", sys.stderr))
+
+
+def warn(text: str) -> None:
+    _err(styled("warning:", "yellow", sys.stderr) + " " + safe_text(text))
+
+
+def error(message: str, hint: str = "") -> None:
+    """The one line that says what failed, and the line that says what to do."""
+    _err(styled("error:", "red", sys.stderr) + " " + safe_text(message))
+    if hint:
+        _err(styled("hint:", "cyan", sys.stderr) + " " + safe_text(hint))
+
+
+def _err(line: str) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def confirm(question: str, *, yes: bool) -> bool:
+    """Ask on the terminal. `yes` answers for the person. Raises UsageError where nobody can be asked."""
+    if yes:
+        return True
+    if not is_terminal(sys.stdin):
+        from zoo.errors import UsageError
+
+        raise UsageError("this needs a yes, and there is no terminal to ask on", hint="add --yes")
+    sys.stderr.write(safe_text(question) + " [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def console(stream: IO[str]) -> Console:
+    """A rich console that takes text as it is: no markup, no emoji names, no highlighting. Make text safe first."""
+    from rich.console import Console
+
+    return Console(
+        file=stream,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        no_color=not has_colour(stream),
+        force_terminal=for_reading(stream),
+        soft_wrap=False,
+    )
+
+
+@contextmanager
+def steady_encoding() -> Iterator[None]:
+    """While it lasts, characters that the streams' encoding lacks are written as `?` instead of raising."""
+    streams = [s for s in (sys.stdout, sys.stderr) if hasattr(s, "reconfigure")]
+    before = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="replace")
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            stream.reconfigure(errors=errors)
