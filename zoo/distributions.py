@@ -10,16 +10,15 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 GROUP = "zoo.plugins"
 
 _MOST_BYTES = 1 << 18  # of a metadata file that is read; the fields wanted stand at its start
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """One entry point in the group `zoo.plugins`: a distribution's claim that `value` is a plugin's module.
 
     distribution: its name, normalised (zoo-gpt). folder: the dist-info folder that says so.

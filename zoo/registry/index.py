@@ -6,10 +6,10 @@ With it `zoo list` and `zoo info` also know what is not installed. `--check` fai
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import tomllib
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,8 @@ def _plugin(registry: Path) -> dict[str, Any]:
     return {
         "plugin": project["name"],
         "summary": project["description"],
-        "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
+        "crc32": zlib.crc32(content),
         "models": [to_plain(entry) for entry in read_registry(registry, plugin=project["name"])],
     }
 
