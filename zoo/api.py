@@ -79,7 +79,7 @@ def load(
         found.config,
         stored,
         place=family.resolve("place") if family.place and not own_names else None,
-        dtype=_dtype(dtype),
+        dtype=dtype_named(dtype),
         device=on,
     )
     if compile:
@@ -93,7 +93,7 @@ def build(target: str, *, seed: int = 0, device: str = "auto", dtype: str = "flo
     """A model of the given name with random weights that depend on the seed alone. Nothing is downloaded."""
     import torch
 
-    on, kind = _device(device), _dtype(dtype)
+    on, kind = _device(device), dtype_named(dtype)
     found = targets.find(target)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -113,7 +113,8 @@ def _model(found: targets.Target, network: nn.Module, files: dict[str, Path]) ->
     )
 
 
-def _dtype(name: str) -> torch.dtype | None:
+def dtype_named(name: str) -> torch.dtype | None:
+    """The torch dtype of one of `DTYPES`; None for auto. Raises UsageError for another name."""
     import torch
 
     if name not in DTYPES:

@@ -35,6 +35,13 @@ COMPLETION_VARIABLE = "_ZOO_COMPLETE"
 def run(words: Sequence[str]) -> int:
     """Run a command line; returns its exit code. Raises what the command raises, typer's usage errors included."""
     words = list(words) or ["--help"]
+    if words[0] == "list" and COMPLETION_VARIABLE not in os.environ:
+        from zoo_cli.commands import list_models
+
+        arguments = list_models.plain(words[1:])
+        if arguments is not None:
+            list_models.list_models(**arguments)
+            return 0
     try:
         code = build(words)(args=words, prog_name="zoo", standalone_mode=False)
     except typer.Abort:

@@ -35,7 +35,7 @@ def record(sample: TextSample) -> dict[str, Any]:
 
 
 def saved(path: Path, *, replace: bool) -> SavedFile | SavedFolder:
-    """Where the samples of `-o path` go. Raises UsageError when the path is unfit, or taken and not to be replaced."""
+    """Where the samples of `-o path` go. Raises UsageError for an unfit path, or one that is taken and must stay."""
     path = path.expanduser()
     if path.suffix == ".jsonl":
         _check_file(path, replace=replace)

@@ -1,0 +1,147 @@
+"""zoo cache: what is in the Hugging Face cache, whether it is right, and making room. The network is not used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo_cli import human, options, terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from zoo.registry.entry import Weights
+    from zoo.weights.cache import CachedRepo
+
+
+def register(app: typer.Typer, _words: Sequence[str]) -> None:
+    cache = typer.Typer(help="List, check and clean the cache of downloaded files.", no_args_is_help=True)
+    cache.command("list")(_list)
+    cache.command("verify")(_verify)
+    cache.command("rm")(_rm)
+    cache.command("gc")(_gc)
+    app.add_typer(cache, name="cache")
+
+
+def _list(as_json: options.Json = False, _cache_dir: options.CacheDir = None) -> None:
+    """List the cached repos.
+
+    To a pipe: one repo a line, columns divided by tabs (repo, bytes, files, bytes of interrupted downloads, bytes
+    in quarantine, revisions).
+    """
+    from zoo import paths
+    from zoo.weights import cache
+
+    found = cache.scan()
+    if as_json:
+        terminal.out_json([asdict(repo) for repo in found], indent=2)
+    elif terminal.for_reading(sys.stdout):
+        terminal.console(sys.stdout).print(_table(found))
+        terminal.out(f"{human.size(sum(repo.bytes for repo in found))} in {paths.hub_cache()}")
+    else:
+        for repo in found:
+            numbers = (repo.bytes, repo.files, repo.interrupted, repo.quarantined)
+            cells = (repo.repo, *map(str, numbers), " ".join(repo.revisions))
+            terminal.out("\t".join(terminal.one_line(cell) for cell in cells))
+
+
+def _table(found: Sequence[CachedRepo]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("repo", no_wrap=True, min_width=16)
+    for name in ("size", "files"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("revisions", no_wrap=True)
+    table.add_column("note")
+    for repo in found:
+        notes = [
+            f"{human.size(size)} {what}; `zoo cache gc` removes it"
+            for size, what in ((repo.interrupted, "interrupted"), (repo.quarantined, "in quarantine"))
+            if size
+        ]
+        revisions = " ".join(revision[:8] for revision in repo.revisions)
+        cells = (repo.repo, human.size(repo.bytes), str(repo.files), revisions, ", ".join(notes))
+        table.add_row(*(terminal.one_line(cell) for cell in cells))
+    return table
+
+
+def _verify(as_json: options.Json = False, _cache_dir: options.CacheDir = None) -> None:
+    """Read every cached file again and check its sha256.
+
+    Wrong files are moved to quarantine and fetched anew when they are next needed. Exits with 1 when one was wrong.
+    """
+    from zoo.registry.catalogue import catalogue
+    from zoo.weights import cache
+
+    checked = []
+    for file in cache.verify(entry.weights for entry in catalogue().entries if entry.weights.repo):
+        checked.append(file)
+        if not as_json:
+            state = "wrong" if file.problem else "right"
+            line = f"{state}\t{file.repo}\t{file.revision[:8]}\t{file.file}"
+            terminal.out(f"{line}\t{file.problem}" if file.problem else line)
+    wrong = sum(bool(file.problem) for file in checked)
+    if as_json:
+        terminal.out_json([asdict(file) for file in checked], indent=2)
+    terminal.note(f"{len(checked)} files checked, {wrong} wrong")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _rm(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A registry name, or a Hub repo as hf:user/repo.", show_default=False
+        ),
+    ],
+    yes: options.Yes = False,
+    _cache_dir: options.CacheDir = None,
+) -> None:
+    """Remove a model's files from the cache."""
+    from zoo.weights import cache
+
+    doomed = _weights(what)
+    name = doomed if isinstance(doomed, str) else f"{doomed.repo}@{doomed.revision[:8]}"
+    if not terminal.confirm(f"remove {name} from the cache?", yes=yes):
+        terminal.note("nothing was removed")
+        return
+    terminal.out(f"removed {name}: {human.size(cache.remove(doomed))} freed")
+
+
+def _weights(what: str) -> str | Weights:
+    """What the words name: a repo with all its revisions, or the pinned revision of a registered model."""
+    from zoo.errors import UsageError
+    from zoo.registry.catalogue import catalogue
+
+    if what.startswith("hf:"):
+        return what.removeprefix("hf:").partition("@")[0]
+    weights = catalogue().find(what).weights
+    if not weights.repo:
+        raise UsageError(f"{what} has no files in the cache: its weights do not come from the Hub")
+    return weights
+
+
+def _gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    as_json: options.Json = False,
+    _cache_dir: options.CacheDir = None,
+) -> None:
+    """Remove what nobody needs: interrupted downloads, orphans, the quarantine."""
+    from zoo.weights import cache
+
+    found = cache.collect(dry_run=dry_run)
+    if as_json:
+        listed = [{"path": str(item.path), "bytes": item.bytes, "reason": item.reason} for item in found]
+        terminal.out_json(listed, indent=2)
+        return
+    for item in found:
+        terminal.out(f"{terminal.one_line(str(item.path))}\t{human.size(item.bytes)}\t{item.reason}")
+    done = "would be freed" if dry_run else "freed"
+    terminal.out(f"{human.size(sum(item.bytes for item in found))} {done}")
