@@ -118,6 +118,8 @@ def _text(path: Path) -> str:
 def _models(parent: Fields, plugin: str, package: str, installed: bool) -> tuple[ModelEntry, ...]:
     entries = []
     used: dict[str, str] = {}
+    if not parent.has("models"):
+        parent.fail("models", "is missing; it is required")
     for fields in parent.mappings("models", _MODEL):
         entry = _model(fields, plugin, package, installed)
         for key, names in (("name", (entry.name,)), ("aliases", entry.aliases)):

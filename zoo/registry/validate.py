@@ -22,8 +22,7 @@ _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0
 _HEX_40 = re.compile(r"[0-9a-f]{40}")
 _HEX_64 = re.compile(r"[0-9a-f]{64}")
 _URL = re.compile(r"https://\S+")
-_BAD_PART = re.compile(r"\.{1,2}|.*[.\s]|\s.*")  # a step up, or an end that some file systems drop
-_BAD_IN_PATH = re.compile(r'[\\:*?"<>|]')
+_UNSAFE_PATH = re.compile(r'[\\:*?"<>|]|(^|/)([\s/]|\Z)|[.\s](/|\Z)')  # as in schema.json
 
 
 def is_name(text: str) -> bool:
@@ -35,11 +34,7 @@ def is_relative_file(text: str) -> bool:
 
     Called on text that `Fields.text` has already found free of control and bidirectional characters.
     """
-    return (
-        0 < len(text) <= 200
-        and not _BAD_IN_PATH.search(text)
-        and all(part and not _BAD_PART.fullmatch(part) for part in text.split("/"))
-    )
+    return len(text) <= 200 and not _UNSAFE_PATH.search(text)
 
 
 NAME = (is_name, "lower-case letters, digits, '.', '_' and '-', starting with a letter or digit, at most 64")
