@@ -29,6 +29,8 @@ class Family:
         when the file describes something else. Empty: no Hub layout is known.
     place: a function (stored tensor name, config) -> `zoo.weights.Placement` or None, which maps a Hub checkpoint's
         names and layouts to the built module's; None drops the tensor. Empty: names are the module's own.
+    from_gguf: a function (metadata, {tensor name: shape}) of a GGUF file -> `zoo.weights.placement.GgufLayout`, or
+        None when the file is of another architecture. Empty: no GGUF layout is known.
     tokenizer: for text, a function from {file name: path} to a `zoo.protocols.Tokenizer`, or None when the files
         hold none.
     """
@@ -40,6 +42,7 @@ class Family:
     controls: str
     from_hub: str = ""
     place: str = ""
+    from_gguf: str = ""
     tokenizer: str = ""
 
     def resolve(self, field: str) -> Any:
@@ -49,4 +52,6 @@ class Family:
         try:
             return getattr(importlib.import_module(module), name)
         except Exception as error:
-            raise PluginError(f"family {self.name}: {field} = {reference!r} cannot be loaded: {error}") from error
+            raise PluginError(
+                f"family {self.name}: {field} = {reference!r} cannot be loaded: {error}"
+            ) from error

@@ -25,6 +25,7 @@ GPT2 = Family(
     controls="zoo.modality.text:TextControls",
     from_hub="zoo_gpt.hub:gpt2_config",
     place="zoo_gpt.hub:gpt_place",
+    from_gguf="zoo_gpt.gguf:gpt2_from_gguf",
     tokenizer="zoo_gpt.tokenizer:load",
 )
 LLAMA = Family(
@@ -35,6 +36,7 @@ LLAMA = Family(
     controls="zoo.modality.text:TextControls",
     from_hub="zoo_gpt.hub:llama_config",
     place="zoo_gpt.hub:llama_place",
+    from_gguf="zoo_gpt.gguf:llama_from_gguf",
     tokenizer="zoo_gpt.tokenizer:load",
 )
 
