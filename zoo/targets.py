@@ -120,7 +120,7 @@ def files(
             f"{target.name} is an architecture without published weights",
             hint=f"build it with random weights: zoo.build({target.name!r})",
         )
-    return hub.fetch(target.weights, offline=offline, report=report)
+    return hub.fetch(target.weights, offline=offline, report=report, name=target.name)
 
 
 def weight_files(files: Mapping[str, Path]) -> list[Path]:

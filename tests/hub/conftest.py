@@ -1,5 +1,5 @@
 """The fixtures of the Hub's tests."""
 
-from hub.fixtures import hub
+from hub.fixtures import hub, waits
 
-__all__ = ["hub"]
+__all__ = ["hub", "waits"]

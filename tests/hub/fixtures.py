@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from hub.loopback import LoopbackHub
+
+from zoo.registry.entry import File, Weights
 
 _UNSET = ("HF_TOKEN", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "XDG_CACHE_HOME")
 
@@ -23,6 +26,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
         monkeypatch.setenv("ZOO_HOME", str(tmp_path / "zoo"))
+        monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
         if "huggingface_hub" in sys.modules:  # it read the environment when it was imported
             monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
             monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
@@ -30,3 +34,33 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
         yield server
     if "huggingface_hub" in sys.modules:
         sys.modules["huggingface_hub"].close_session()
+
+
+@pytest.fixture
+def waits(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds the guard would have waited, instead of waiting them."""
+    from zoo.weights import network
+
+    waited: list[float] = []
+    monkeypatch.setattr(network.load_guard(), "_sleep", waited.append)
+    return waited
+
+
+def pinned(repo: str, commit: str, files: Mapping[str, bytes]) -> Weights:
+    """Weights as a registry file pins them: every file with its sha256 and size."""
+    pins = tuple(
+        File(name, sha256=hashlib.sha256(body).hexdigest(), bytes=len(body)) for name, body in files.items()
+    )
+    return Weights("original", repo=repo, revision=commit, files=pins)
+
+
+def unpinned(repo: str, commit: str, *names: str) -> Weights:
+    """Weights of which the registry knows neither hashes nor sizes."""
+    return Weights("original", repo=repo, revision=commit, files=tuple(File(name) for name in names))
+
+
+def snapshot(weights: Weights, name: str) -> Path:
+    """Where the file would be used from."""
+    from zoo.weights import layout
+
+    return layout.snapshot_file(weights.repo, weights.revision, name)

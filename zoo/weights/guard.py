@@ -23,7 +23,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils import _http
 
 from zoo.errors import HubError, ZooError
-from zoo.weights import answers, layout
+from zoo.weights import answers, layout, records
 from zoo.weights.partial import Partial
 
 MOST_WAITING = 60.0
@@ -210,7 +210,7 @@ def _wait(guard: Guard, response: httpx2.Response) -> None:
 def patiently(guard: Guard, ask: Callable[[], T]) -> T:
     """What `ask` returns, asked again after failures that may pass.
 
-    Raises HubError; lets OSErrors that are not the network's through.
+    Raises HubError, or what the disk's errors mean.
     """
     while True:
         try:
@@ -226,7 +226,9 @@ def patiently(guard: Guard, ask: Callable[[], T]) -> T:
             if not isinstance(error.__cause__, _NO_ANSWER):
                 raise HubError(f"could not get {guard.what}: {guard.shown(str(error))}") from error
             _count_silence(guard, error.__cause__)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        except Exception as error:  # a hostile answer may surface as anything in the client
+            if isinstance(error, OSError) and error.errno is not None:
+                raise records.storage_error(error, "HF_HUB_CACHE") from error
             raise HubError(f"could not get {guard.what}: {guard.shown(str(error))}") from error
 
 

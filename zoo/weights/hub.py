@@ -19,7 +19,6 @@ from zoo.errors import (
     NoWeightsError,
     OfflineError,
     UsageError,
-    ZooError,
 )
 from zoo.registry.entry import File, Weights
 from zoo.weights import layout, network, records
@@ -70,8 +69,16 @@ def fetch(
     fails or may not be asked, DiskSpaceError before the first byte when there is no room.
     """
     wanted = _wanted(weights, only)
-    offline = offline or network.is_offline()
-    tell = report or (lambda _: None)
+    try:
+        _bring(
+            weights, wanted, report or (lambda _: None), offline=offline or network.is_offline(), name=name
+        )
+    except OSError as error:
+        raise records.storage_error(error, "HF_HUB_CACHE") from error
+    return {file.name: layout.snapshot_file(weights.repo, weights.revision, file.name) for file in wanted}
+
+
+def _bring(weights: Weights, wanted: list[File], tell: Report, *, offline: bool, name: str) -> None:
     name = name or f"hf:{weights.repo}@{weights.revision}"
     missing = [file for file in wanted if not _is_here(weights, file, tell, offline=offline, name=name)]
     if missing and offline:
@@ -82,7 +89,6 @@ def fetch(
         )
     if missing:
         _download(weights, missing, tell)
-    return {file.name: layout.snapshot_file(weights.repo, weights.revision, file.name) for file in wanted}
 
 
 def plan(weights: Weights, *, offline: bool = False) -> tuple[Planned, ...]:
@@ -181,13 +187,14 @@ def _download(weights: Weights, files: list[File], tell: Report) -> None:
 
 def _metadata(guard: Guard, file: File) -> HfFileMetadata:
     """What the Hub says about a file before its bytes: the size and the etag, compared with the pins."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
     from zoo.weights.guard import patiently
 
     guard.start(_label(guard, file))
     address = hf_hub_url(guard.repo, file.name, revision=guard.commit, endpoint=guard.endpoint)
-    answer = patiently(guard, lambda: get_hf_file_metadata(address, endpoint=guard.endpoint))
+    timeout = constants.HF_HUB_ETAG_TIMEOUT
+    answer = patiently(guard, lambda: get_hf_file_metadata(address, timeout=timeout, endpoint=guard.endpoint))
     if answer.commit_hash is None or answer.etag is None:
         raise HubError(
             f"the answer for {guard.what} does not name its commit and ETag", hint="is HF_ENDPOINT a Hub?"
@@ -248,41 +255,47 @@ def _ask_client(guard: Guard, file: File, answer: HfFileMetadata, tell: Report) 
     from zoo.weights.guard import patiently
     from zoo.weights.partial import Partial
 
-    unfinished = Partial(layout.repo_folder(guard.repo), str(answer.etag), answer.size)
     meter = _Meter(file.name, answer.size, tell)
+    unfinished = Partial(layout.repo_folder(guard.repo), str(answer.etag), answer.size, meter.arrived)
     guard.start(_label(guard, file), unfinished)
 
     def ask() -> None:
         unfinished.begin()
-        hf_hub_download(
-            guard.repo,
-            file.name,
-            revision=guard.commit,
-            cache_dir=paths.hub_cache(),
-            endpoint=guard.endpoint,
-            tqdm_class=cast(Any, meter.begin),
-        )
+        try:
+            hf_hub_download(
+                guard.repo,
+                file.name,
+                revision=guard.commit,
+                cache_dir=paths.hub_cache(),
+                endpoint=guard.endpoint,
+                tqdm_class=cast(Any, meter.begin),
+            )
+        except OSError as error:
+            if type(error) is OSError and error.errno is None:  # the client's own check of the length
+                said = f"{guard.what}: expected {answer.size} bytes, got {meter.done}"
+                raise IntegrityError(said) from error
+            raise
 
     try:
         patiently(guard, ask)
-    except ZooError:
+    except IntegrityError:
+        unfinished.clear()
         raise
-    except OSError as error:
-        if error.errno is not None:
-            raise records.storage_error(error, "HF_HUB_CACHE") from error
-        unfinished.clear()  # the client's own check of the length
-        raise IntegrityError(f"{guard.what}: expected {answer.size} bytes, got {meter.done}") from error
-    except Exception as error:  # a hostile answer may surface as anything in the client
-        raise HubError(f"could not get {guard.what}: {guard.shown(str(error))}") from error
     unfinished.clear()
 
 
 class _Meter:
-    """What the Hub's client takes for its progress bar. It also stops a body longer than announced."""
+    """Tells how many bytes are here, and is what the Hub's client takes for its progress bar.
+
+    The client updates its bar in steps of 10 MB, just before it writes: there a body longer than announced ends.
+    """
 
     def __init__(self, file: str, size: int | None, tell: Report) -> None:
         self._file, self._size, self._tell = file, size, tell
         self.done = 0
+
+    def arrived(self, count: int) -> None:
+        self._tell(Progress(self._file, count if self._size is None else min(count, self._size), self._size))
 
     def begin(self, *, initial: int = 0, **_: Any) -> _Meter:
         self.done = initial
@@ -292,7 +305,6 @@ class _Meter:
         self.done += count
         if self._size is not None and self.done > self._size:
             raise IntegrityError(f"{self._file}: expected {self._size} bytes, the Hub goes on sending")
-        self._tell(Progress(self._file, self.done, self._size))
 
     def __enter__(self) -> _Meter:
         return self

@@ -9,7 +9,7 @@ against its hash afterwards as any other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,7 @@ from zoo.weights import layout
 
 _LEAST_WORTH = 1 << 16  # bytes; fewer are quicker to fetch than to care about
 _CHUNK = 1 << 20
+_FROM = re.compile(r"bytes=(\d+)-")
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
@@ -28,10 +29,11 @@ class Partial:
     """The partial files of one blob while it is downloaded. Use it only while holding the client's lock of it.
 
     folder: of the repo. etag: the blob's name. size: of the whole file in bytes; None when the server does not say.
+    tell: called with the bytes of the file that are here, as they arrive.
     """
 
-    def __init__(self, folder: Path, etag: str, size: int | None) -> None:
-        self._folder, self._etag, self._size = folder, etag, size
+    def __init__(self, folder: Path, etag: str, size: int | None, tell: Callable[[int], object]) -> None:
+        self._folder, self._etag, self._size, self._tell = folder, etag, size, tell
         self._kept = folder / "blobs" / f"{etag}.kept{layout.INCOMPLETE}"
         self._orphans: list[Path] = []
         self._source: BinaryIO | None = None
@@ -66,7 +68,11 @@ class Partial:
             self.clear()
             raise HubError(f"the Hub answered with other bytes than the asked ones, from {asked} on")
         self._keep()
-        response.stream = _Body(response.stream, source, asked)
+        asked_by_client = _FROM.fullmatch(response.request.headers.get("Range", ""))
+        here = (
+            int(asked_by_client[1]) if asked_by_client and response.status_code == 206 and not source else 0
+        )
+        response.stream = _Body(response.stream, source, asked, here, self._tell)
 
     def clear(self) -> None:
         """Remove what is left of interrupted downloads of this blob."""
@@ -95,10 +101,18 @@ class Partial:
 class _Body(httpx2.SyncByteStream):
     """A response's bytes after those of a local file. A reset connection looks like a cut one: the client resumes."""
 
-    def __init__(self, stream: Any, source: BinaryIO | None, length: int) -> None:
-        self._stream, self._source, self._length = stream, source, length
+    def __init__(
+        self, stream: Any, source: BinaryIO | None, length: int, here: int, tell: Callable[[int], object]
+    ) -> None:
+        self._stream, self._source, self._length, self._here, self._tell = stream, source, length, here, tell
 
     def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks():
+            self._here += len(chunk)
+            self._tell(self._here)
+            yield chunk
+
+    def _chunks(self) -> Iterator[bytes]:
         while self._source and self._length > 0 and (chunk := self._source.read(min(_CHUNK, self._length))):
             self._length -= len(chunk)
             yield chunk

@@ -48,20 +48,33 @@ def is_verified(path: Path, *expected: str) -> bool:
 
     Empty strings among `expected` ask for nothing.
     """
-    recorded = _recorded(path)
-    return bool(recorded) and all(wanted in ("", recorded) for wanted in expected)
+    found = _unchanged(path)
+    return bool(found) and all(wanted in ("", found) for wanted in expected)
 
 
-def _recorded(path: Path) -> str:
+def recorded(path: Path) -> str:
+    """The sha256 the file had when it was last verified, whether or not it has changed since; "" when unknown."""
+    return str(_record(path.resolve()).get("sha256", ""))
+
+
+def _unchanged(path: Path) -> str:
     """The file's sha256 by the record, or "" when there is none that fits its size and time."""
     try:
         real = path.resolve(strict=True)
         state = real.stat()
-        known = _read(paths.home() / "verified.json").get(str(real), {})
-    except (OSError, ValueError):
-        return ""  # a damaged record costs reading the files once more
+    except OSError:
+        return ""
+    known = _record(real)
     same = known.get("bytes") == state.st_size and known.get("modified_ns") == state.st_mtime_ns
     return str(known.get("sha256", "")) if same else ""
+
+
+def _record(real: Path) -> dict[str, Any]:
+    try:
+        known = _read(paths.home() / "verified.json").get(str(real))
+    except (OSError, ValueError):
+        return {}  # a damaged record costs reading the files once more
+    return known if isinstance(known, dict) else {}
 
 
 def verify(
@@ -83,7 +96,7 @@ def verify(
     """
     locked = locked_hashes().get(key(repo, commit, name), "")
     if not again and (pin or locked) and is_verified(path, pin, locked):
-        return _recorded(path)
+        return _unchanged(path)
     etag = layout.etag_of(path)
     before = path.stat()
     sha256, git_sha1 = hashes(path, git=layout.COMMIT.fullmatch(etag) is not None)
@@ -162,7 +175,7 @@ def storage_error(error: OSError, where: str) -> WeightsError:
             hint=f"make room (`zoo cache gc`), or let {where} name a folder with room",
         )
     return WeightsError(
-        f"cannot write {error.filename or where}: {error.strerror or error}",
+        f"cannot use {error.filename or where}: {error.strerror or error}",
         hint=f"let {where} name a folder you may write",
     )
 
@@ -186,7 +199,7 @@ def forget_absent() -> None:
 
 
 @contextlib.contextmanager
-def only_process(name: str, waiting: Callable[[], None]) -> Iterator[None]:
+def only_process(name: str, waiting: Callable[[], object]) -> Iterator[None]:
     """Hold the zoo's lock of that name; `waiting` is called once when another process has it.
 
     Where the zoo's folder cannot be written, nothing is held: the Hub's client has a lock of its own.
