@@ -180,5 +180,5 @@ _ANY = (lambda t: len(t) <= 10_000, "at most 10000 characters")
 def _near(key: str, known: Sequence[str]) -> str:
     import difflib
 
-    near = difflib.get_close_matches(key, known, n=1)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     return f"did you mean {near[0]}?" if near else f"allowed: {', '.join(known)}"
