@@ -18,30 +18,34 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         code = _run(list(sys.argv[1:] if words is None else words))
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has gone: nobody is left to tell
         _discard_output()
         return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except SystemExit as ended:  # typer's own, after --show-completion and after a broken pipe
+        return ended.code if isinstance(ended.code, int) else DONE
     return code
 
 
 def _run(words: list[str]) -> int:
-    try:
-        from zoo_cli.app import run
+    from zoo_cli import app, terminal
 
-        return run(words)
-    except (BrokenPipeError, KeyboardInterrupt):
+    terminal.write_any_character()
+    try:
+        return app.run(words)
+    except BrokenPipeError:
         raise
     except Exception as error:
         if os.environ.get("ZOO_DEBUG") == "1":
             import traceback
 
             traceback.print_exc()
-        return _report(error, words)
+        return _report(error, f"zoo {words[0]}" if words and words[0] in app.COMMANDS else "zoo")
 
 
-def _report(error: Exception, words: Sequence[str]) -> int:
+def _report(error: Exception, command: str) -> int:
+    """Say what failed; the exit code that goes with it. command: what was asked for, for the hint."""
     from typer import TyperException
 
     from zoo.errors import UsageError, ZooError
@@ -51,20 +55,13 @@ def _report(error: Exception, words: Sequence[str]) -> int:
         terminal.error(str(error), error.hint)
         return USAGE if isinstance(error, UsageError) else FAILED
     if isinstance(error, TyperException):
-        terminal.error(error.format_message(), f"`{_command(words)} --help` shows what is possible")
+        terminal.error(error.format_message(), f"`{command} --help` shows what is possible")
         return error.exit_code
     if isinstance(error, OSError):
         terminal.error(str(error))
         return FAILED
     terminal.error(f"{type(error).__name__}: {error}", "set ZOO_DEBUG=1 for the traceback")
     return FAILED
-
-
-def _command(words: Sequence[str]) -> str:
-    """The command that the words ask for, as one would write it."""
-    from zoo_cli.app import COMMANDS
-
-    return f"zoo {words[0]}" if words and words[0] in COMMANDS else "zoo"
 
 
 def _discard_output() -> None:

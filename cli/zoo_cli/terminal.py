@@ -6,11 +6,10 @@ person reads them: on a terminal, or where FORCE_COLOR asks for them; NO_COLOR t
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from zoo.text_safety import safe_json, safe_text
@@ -125,15 +124,8 @@ def console(stream: IO[str]) -> Console:
     )
 
 
-@contextmanager
-def steady_encoding() -> Iterator[None]:
-    """While it lasts, characters that the streams' encoding lacks are written as `?` instead of raising."""
-    streams = [s for s in (sys.stdout, sys.stderr) if hasattr(s, "reconfigure")]
-    before = [stream.errors for stream in streams]
-    for stream in streams:
-        stream.reconfigure(errors="replace")
-    try:
-        yield
-    finally:
-        for stream, errors in zip(streams, before, strict=True):
-            stream.reconfigure(errors=errors)
+def write_any_character() -> None:
+    """From now on the streams write `?` for characters that their encoding lacks, instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -71,7 +71,10 @@ def _rows(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "can", ", ".join(card["can"])
     yield "parameters", f"{card['parameters']:,}" if card["parameters"] else ""
     yield "memory", _memory(card["memory"])
-    yield "config", ", ".join(f"{name} {value}" for name, value in card["config"].items())
+    yield (
+        "config",
+        ", ".join(f"{name} {value}" for name, value in card["config"].items() if value is not None),
+    )
     yield "weights", _weights(weights)
     yield "repo", f"{weights['repo']} @ {weights['revision']}" if weights["repo"] else ""
     for place, file in enumerate(weights["files"]):

@@ -21,7 +21,7 @@ def register(app: typer.Typer, _words: Sequence[str]) -> None:
 
 
 def plain(words: Sequence[str]) -> dict[str, Any] | None:
-    """The arguments of `list_models` in the words after `zoo list`, or None for typer to read (help, errors, --task=x).
+    """The arguments of `list_models` in the words after `zoo list`; None for what only typer can read: help, errors.
 
     typer imports pydantic to read an option's value, which takes longer than all else that `zoo list` does.
     """

@@ -1,0 +1,269 @@
+"""zoo sample: what is asked, what is shown, and that a model decides on its own options."""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import pytest
+
+from zoo import targets
+from zoo.modality.text import TextControls
+from zoo.settings import setting
+
+CONTROLS = (
+    "--max-tokens",
+    "--temperature",
+    "--top-k",
+    "--top-p",
+    "--min-p",
+    "--repetition-penalty",
+    "--stop",
+)
+
+
+def test_the_prompt_and_its_continuation_go_to_standard_output(zoo, scripted):
+    scripted("But soft!")
+    ran = zoo("sample", "gpt2", "--prompt", "ROMEO: ", "--seed", "1")
+    assert ran == type(ran)(0, "ROMEO: But soft!\n", "")
+
+
+def test_samples_are_divided_by_a_line(zoo, scripted):
+    scripted(lambda index: f"text {index}")
+    ran = zoo("sample", "gpt2", "-n", "2", "--start", "5", "--seed", "1")
+    assert ran.out == "--- sample 5 ---\ntext 5\n--- sample 6 ---\ntext 6\n"
+
+
+def test_json_has_one_object_a_sample(zoo, scripted):
+    scripted(lambda index: f"t{index}")
+    ran = zoo("sample", "gpt2", "-p", "x", "-n", "2", "--seed", "7", "--json")
+    assert [json.loads(line) for line in ran.out.splitlines()] == [
+        {"index": i, "seed": 7, "prompt": "x", "text": f"t{i}", "tokens": [116, 48 + i], "finish": "end"}
+        for i in range(2)
+    ]
+
+
+def test_without_a_seed_each_run_draws_another_and_a_terminal_is_told(zoo, scripted):
+    scripted("a")
+    seeds = {json.loads(zoo("sample", "gpt2", "--json").out)["seed"] for _ in range(3)}
+    assert len(seeds) == 3
+    shown = zoo("sample", "gpt2", terminal=True)
+    assert "seed " in shown.err
+    assert zoo("sample", "gpt2", "--quiet", terminal=True).err == ""
+    assert zoo("sample", "gpt2").err == ""
+
+
+@pytest.mark.parametrize(
+    "words", [["--prompt", "-"], ["--prompt-file", "FILE"], ["--prompt", "two\nlines \u00e9"]]
+)
+def test_the_prompt_may_come_from_a_pipe_or_a_file(zoo, scripted, tmp_path, words):
+    network = scripted("!")
+    (tmp_path / "prompt.txt").write_text("two\nlines \u00e9", encoding="utf-8")
+    words = [word.replace("FILE", str(tmp_path / "prompt.txt")) for word in words]
+    ran = zoo("sample", "gpt2", *words, "--seed", "1", stdin="two\nlines \u00e9")
+    assert ran.out == "two\nlines \u00e9!\n"
+    assert network.prompts == ["two\nlines \u00e9"]
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "said"),
+    [
+        (["--prompt", "a", "--prompt-file", "b"], b"", "either --prompt or --prompt-file"),
+        (["--prompt-file", "/nowhere/x"], b"", "cannot read the prompt"),
+        (["--prompt", "-"], b"\xff\xfe", "not UTF-8"),
+        (["--prompt", "\udcff"], b"", "not UTF-8"),
+        (["--temperature", "-1"], b"", "temperature is -1.0, but must be at least 0"),
+        (["--top-p", "2"], b"", "top_p is 2.0"),
+        (["--truncate", "right"], b"", "one of never, left"),
+        (["--max-tokens", "many"], b"", "--max-tokens"),
+        (["--count", "0"], b"", "--count"),
+        (["--seed", "-1"], b"", "--seed"),
+        (["--tempreature", "1"], b"", "--temperature"),
+        (["-o", "out.txt"], b"", "cannot write samples to out.txt"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_before_anything_is_loaded(zoo, words, stdin, said, monkeypatch):
+    monkeypatch.setattr("zoo.api.load", lambda *_, **__: pytest.fail("loaded"))
+    ran = zoo("sample", "gpt2", *words, stdin=stdin)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err.splitlines()[0]
+    assert ran.err.startswith("error: ")
+
+
+def test_escape_sequences_of_prompt_and_model_never_reach_the_output_raw(zoo, scripted):
+    scripted("\x1b]0;owned\x07\x1b[2J\u202eend\r")
+    for terminal in (False, True):
+        ran = zoo(
+            "sample", "gpt2", "--prompt", "\x1b[31mred[/red] [link=x]", "--seed", "1", terminal=terminal
+        )
+        assert not set("\x07\x9b\u202e\r") & set(ran.out + ran.err)
+        assert "[31mred[/red] [link=x]" in ran.out
+        assert "]0;owned[2Jend" in ran.out
+        assert "\x1b[31m" not in ran.out
+        assert "\x1b]" not in ran.out
+    assert json.loads(zoo("sample", "gpt2", "--json").out)["text"] == "\x1b]0;owned\x07\x1b[2J\u202eend\r"
+
+
+def test_a_saved_sample_is_not_written_out_as_well(zoo, scripted, tmp_path):
+    scripted("exact\x1b")
+    path = tmp_path / "out.jsonl"
+    assert zoo("sample", "gpt2", "-o", str(path)) == type(zoo("--version"))(
+        0, "", f"saved 1 sample to {path}\n"
+    )
+    assert json.loads(path.read_text())["text"] == "exact\x1b"
+    assert zoo("sample", "gpt2", "-o", str(path)).code == 2
+    assert zoo("sample", "gpt2", "-o", str(path), "--yes", "--json").out.startswith('{"index": 0')
+
+
+def test_ctrl_c_keeps_whole_samples_and_exits_with_130(zoo, scripted, tmp_path):
+    network = scripted("short")
+
+    def interrupted(prompts, noise, controls, done):
+        if noise.start == 2:
+            raise KeyboardInterrupt
+        yield from type(network).sample(network, prompts, noise, controls, done)
+
+    network.sample = interrupted
+    ran = zoo("sample", "gpt2", "-n", "3", "--batch-size", "1", "-o", str(tmp_path / "out.jsonl"))
+    assert ran.code == 130
+    assert "Traceback" not in ran.err
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
+
+
+def test_the_help_of_a_model_shows_its_own_controls(zoo):
+    ran = zoo("sample", "gpt2", "--help")
+    assert ran.code == 0
+    assert all(option in ran.out for option in (*CONTROLS, "--device", "--seed", "--output", "--offline"))
+
+
+def test_the_help_without_a_model_says_how_to_see_them(zoo):
+    for words in (("sample", "--help"), ("sample", "--help", "--offline")):
+        ran = zoo(*words)
+        assert ran.code == 0
+        assert "zoo sample MODEL --help" in ran.out
+
+
+def test_the_help_on_a_terminal_has_a_panel_of_the_models_controls(zoo):
+    ran = zoo("sample", "gpt2", "--help", terminal=True)
+    assert "Controls of gpt2-small" in ran.out
+    assert "Common options" in ran.out
+
+
+@dataclass(frozen=True)
+class RhymingControls(TextControls):
+    rhyme: str = setting("none", help="scheme of the verse", choices=("none", "abab"))
+
+
+def test_another_familys_controls_become_its_flags(zoo, monkeypatch, scripted):
+    network, find = scripted("a"), targets.find
+    monkeypatch.setitem(sys.modules, "rhyming", SimpleNamespace(Controls=RhymingControls))
+
+    def find_rhyming(*words, **options):
+        found = find(*words, **options)
+        return replace(found, family=replace(found.family, controls="rhyming:Controls"))
+
+    monkeypatch.setattr(targets, "find", find_rhyming)
+    assert zoo("sample", "gpt2", "--rhyme", "abab").code == 0
+    assert network.controls == RhymingControls(rhyme="abab")
+    assert "scheme of the verse (default none)" in " ".join(zoo("sample", "gpt2", "--help").out.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["gpt2", "--prompt", "x"],
+        ["--prompt", "x", "gpt2"],
+        ["--prompt=x", "gpt2"],
+        ["--seed", "3", "--json", "gpt2", "--prompt", "x"],
+        ["-q", "-p", "x", "gpt2"],
+        ["-p", "-", "gpt2"],
+    ],
+)
+def test_the_model_is_found_among_options(zoo, scripted, words):
+    scripted("a")
+    assert zoo("sample", *words, stdin="x").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "MODEL"),
+        (["--prompt", "x"], "MODEL"),
+        (["--colour", "red", "gpt2"], "--colour"),
+        (["-qy", "gpt2"], "MODEL comes first"),
+        (["gpt2", "gpt1"], "gpt1"),
+    ],
+)
+def test_without_a_model_in_its_place_usage_is_explained(zoo, words, said):
+    ran = zoo("sample", *words)
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_an_unknown_model_names_the_nearest(zoo):
+    ran = zoo("sample", "gpt2-smal", "--prompt", "x")
+    assert ran.code == 1
+    assert ran.err.startswith("error: there is no model 'gpt2-smal'; did you mean gpt2-small")
+
+
+def test_an_architecture_without_weights_says_how_to_build_it(zoo):
+    ran = zoo("sample", "gpt3-175b")
+    assert ran.code == 1
+    assert "without published weights" in ran.err
+    assert "zoo.build('gpt3-175b')" in ran.err
+
+
+def test_offline_without_the_files_says_to_pull(zoo):
+    ran = zoo("sample", "gpt2", "--offline")
+    assert ran.code == 1
+    assert "zoo pull" in ran.err
+    assert "Traceback" not in ran.err
+
+
+class TestTinyModel:
+    """The whole way, with a real model in a local folder."""
+
+    def texts(self, ran):
+        assert ran.code == 0, ran.err
+        return [json.loads(line) for line in ran.out.splitlines()]
+
+    def test_samples_do_not_depend_on_count_start_and_batch(self, zoo, tiny_gpt2):
+        words = ["sample", str(tiny_gpt2), "-p", "ROMEO:", "--seed", "3", "--max-tokens", "12", "--json"]
+        eight = self.texts(zoo(*words, "-n", "8"))
+        assert [sample["index"] for sample in eight] == list(range(8))
+        assert self.texts(zoo(*words, "-n", "3", "--start", "2")) == eight[2:5]
+        assert self.texts(zoo(*words, "-n", "8", "--batch-size", "3")) == eight
+        assert len({sample["text"] for sample in eight}) > 4
+
+    def test_a_prompt_longer_than_the_context_is_refused_with_both_lengths(self, zoo, tiny_gpt2):
+        ran = zoo("sample", str(tiny_gpt2), "--prompt", "x" * 70)
+        assert ran.code == 2
+        assert "70 tokens" in ran.err
+        assert "64 tokens" in ran.err
+        assert "--truncate left" in ran.err
+
+    def test_its_end_is_kept_where_asked(self, zoo, tiny_gpt2):
+        words = ["sample", str(tiny_gpt2), "--prompt", "x" * 70, "--truncate", "left", "--json", "--greedy"]
+        assert len(self.texts(zoo(*words))[0]["tokens"]) > 0
+
+    def test_greedy_samples_are_alike(self, zoo, tiny_gpt2):
+        found = self.texts(
+            zoo("sample", str(tiny_gpt2), "-p", "A", "-n", "2", "--greedy", "--max-tokens", "5", "--json")
+        )
+        assert found[0]["text"] == found[1]["text"]
+
+    def test_a_stop_text_ends_the_sample_before_it(self, zoo, tiny_gpt2):
+        words = ["sample", str(tiny_gpt2), "-p", "A", "--greedy", "--max-tokens", "6", "--json"]
+        letter = self.texts(zoo(*words))[0]["text"][2]
+        stopped = self.texts(zoo(*words, "--stop", letter))[0]
+        assert stopped["finish"] == "stop"
+        assert letter not in stopped["text"]
+
+    def test_a_device_that_is_not_here_is_a_usage_error(self, zoo, tiny_gpt2):
+        ran = zoo("sample", str(tiny_gpt2), "--device", "cuda:77")
+        assert (ran.code, "cuda:77" in ran.err) == (2, True)
+
+    def test_a_bad_dtype_names_the_allowed_ones(self, zoo, tiny_gpt2):
+        ran = zoo("sample", str(tiny_gpt2), "--dtype", "int8")
+        assert ran.code == 2
+        assert "float32, float16, bfloat16" in ran.err
