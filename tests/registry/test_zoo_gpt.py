@@ -6,11 +6,27 @@ import pytest
 
 import zoo
 
-NAMES = """
-    gpt1 gpt2-small gpt2-medium gpt2-large gpt2-xl distilgpt2
-    smollm2-135m smollm2-360m smollm2-1.7b qwen2.5-0.5b qwen3-0.6b
-    gpt3-small gpt3-medium gpt3-large gpt3-xl gpt3-2.7b gpt3-6.7b gpt3-13b gpt3-175b
-""".split()
+NAMES = [
+    "gpt1",
+    "gpt2-small",
+    "gpt2-medium",
+    "gpt2-large",
+    "gpt2-xl",
+    "distilgpt2",
+    "smollm2-135m",
+    "smollm2-360m",
+    "smollm2-1.7b",
+    "qwen2.5-0.5b",
+    "qwen3-0.6b",
+    "gpt3-small",
+    "gpt3-medium",
+    "gpt3-large",
+    "gpt3-xl",
+    "gpt3-2.7b",
+    "gpt3-6.7b",
+    "gpt3-13b",
+    "gpt3-175b",
+]
 
 # Brown et al. 2020, table 2.1: billions of parameters as printed, layers, width, heads, head width
 GPT3 = {
