@@ -83,8 +83,8 @@ def _row(found: list[Claim], allowed: set[str] | None) -> Plugin:
         _line(first.name),
         _line(first.distribution),
         _line(first.version),
-        first.value,
-        package,
+        _line(first.value),
+        _line(package),
         _line(first.summary),
     )
     names = {first.distribution, *(normalised(claim.name) for claim in found)}
