@@ -23,6 +23,7 @@ COMMANDS = {
     "cache": "cache",
     "sample": "sample",
     "chat": "chat",
+    "train": "train",
     "convert": "convert",
     "plugin": "plugin",
     "doctor": "doctor",

@@ -1,0 +1,169 @@
+"""Text for training: documents, which of them are held out, and batches that a seed and a step alone decide."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from zoo.errors import DataError, UsageError
+from zoo.noise import Noise
+from zoo.protocols import Tokenizer
+from zoo.settings import setting
+
+
+@dataclass(frozen=True)
+class Document:
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class DataRules:
+    """How a data folder becomes training and held-out text."""
+
+    vocabulary: int = setting(
+        1024, help="byte-pair tokens to learn, for a new network", minimum=257, unit="tokens"
+    )
+    window: int | None = setting(
+        None, help="a row's length; the network's context when unset", minimum=2, unit="tokens"
+    )
+    held_out: tuple[str, ...] = setting((), help="names of the documents never trained on")
+    held_out_share: float = setting(
+        0.05, help="share that the seed draws when none is named", minimum=0.0, maximum=0.9
+    )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Documents to train on and documents to measure on; no document, and no line, is in both."""
+
+    train: tuple[Document, ...]
+    held_out: tuple[Document, ...]
+
+
+def read_documents(path: Path) -> tuple[Document, ...]:
+    """A text file is one document, a folder one for each .txt file in it, in order of name. Raises DataError."""
+    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path} has no .txt file")
+    found = []
+    for file in files:
+        try:
+            found.append(Document(file.stem, file.read_bytes().decode("utf-8")))
+        except OSError as error:
+            raise DataError(f"{file} cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{file} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}"
+            ) from None
+    return tuple(found)
+
+
+def split(documents: Sequence[Document], rules: DataRules, seed: int) -> Split:
+    """Named documents are held out; without names, the seed draws the rules' share of them, at least one.
+
+    A single document is cut in two at a line's end instead. A share of 0 holds nothing out.
+    Raises UsageError for a name that no document has, DataError when nothing is left to train on.
+    """
+    if rules.held_out:
+        names = [document.name for document in documents]
+        for name in rules.held_out:
+            if name not in names:
+                raise UsageError(f"held_out names {name!r}, but the documents are {', '.join(names)}")
+        chosen = set(rules.held_out)
+    elif rules.held_out_share == 0:
+        chosen = set()
+    elif len(documents) == 1:
+        return _cut(documents[0], rules.held_out_share)
+    else:
+        count = max(1, round(len(documents) * rules.held_out_share))
+        order = Noise(seed).rows(1, "held out").uniform(len(documents))[0].argsort().tolist()
+        chosen = {documents[index].name for index in order[:count]}
+    train = tuple(document for document in documents if document.name not in chosen)
+    if not train:
+        raise DataError(f"all {len(documents)} documents are held out: nothing is left to train on")
+    return Split(train, tuple(document for document in documents if document.name in chosen))
+
+
+def _cut(document: Document, share: float) -> Split:
+    at = document.text.rfind("\n", 0, round(len(document.text) * (1 - share))) + 1
+    if not 0 < at < len(document.text):
+        raise DataError(f"{document.name} has too few lines to hold out {share:.0%} of it")
+    head, tail = (Document(document.name, part) for part in (document.text[:at], document.text[at:]))
+    return Split((head,), (tail,))
+
+
+def with_start(text: str, tokenizer: Tokenizer) -> list[int]:
+    """A document's token ids, begun by what the tokenizer starts a text from."""
+    ids, start = tokenizer.encode(text), list(tokenizer.start)
+    return ids if ids[: len(start)] == start else start + ids
+
+
+def encode(documents: Iterable[Document], tokenizer: Tokenizer) -> np.ndarray:
+    """All documents one after the other as token ids: uint16 where that is enough, else uint32."""
+    ids = [number for document in documents for number in with_start(document.text, tokenizer)]
+    return np.array(ids, dtype=np.uint16 if tokenizer.vocabulary <= 2**16 else np.uint32)
+
+
+@dataclass(frozen=True, eq=False)
+class TextBatches:
+    """Windows of `window` + 1 token ids. An epoch goes through the whole text once, in windows side by side.
+
+    Which window is row r of step s depends on the seed and on (s - 1) * batch_size + r alone: a run can be continued
+    at any step, and a batch be shared out among processes. Each epoch lays its windows from another first token, so
+    that their edges move.
+    """
+
+    ids: np.ndarray
+    window: int
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        least = 2 * self.window + 1
+        if len(self.ids) < least:
+            raise DataError(
+                f"the text has {len(self.ids)} tokens, but windows of {self.window} need at least {least}",
+                hint=f"more text, or shorter windows: --set data.window={max(2, (len(self.ids) - 1) // 2)}",
+            )
+
+    @property
+    def windows(self) -> int:
+        """Windows an epoch."""
+        return (len(self.ids) - self.window - 1) // self.window
+
+    @property
+    def predictions(self) -> int:
+        """Tokens that a batch predicts."""
+        return self.batch_size * self.window
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of what the batches are drawn from, to tell whether a run goes on with the same text."""
+        return hashlib.sha256(self.ids.astype("<u4").tobytes()).hexdigest()
+
+    def batch(self, step: int) -> torch.Tensor:
+        """The batch of step 1, 2, ...: (B, window + 1) int64 token ids, on the CPU."""
+        first = (step - 1) * self.batch_size
+        starts = [self._start(*divmod(row, self.windows)) for row in range(first, first + self.batch_size)]
+        rows = np.stack([self.ids[start : start + self.window + 1] for start in starts])
+        return torch.from_numpy(rows.astype(np.int64))
+
+    def _start(self, epoch: int, at: int) -> int:
+        offset, order = _epoch(self.seed, epoch, self.windows, self.window)
+        return offset + self.window * int(order[at])
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch(seed: int, epoch: int, windows: int, window: int) -> tuple[int, np.ndarray]:
+    """Where the first window of an epoch begins, and the order of its windows."""
+    draws = Noise(seed, epoch).rows(1, "batches")
+    offset = math.floor(float(draws.uniform()[0]) * window)
+    return offset, draws.uniform(windows)[0].numpy().argsort(kind="stable")

@@ -1,0 +1,98 @@
+"""A recipe: what a run starts from, on which data rules and by which plan. Read from YAML, written out in full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo import settings
+from zoo.errors import DataError, UsageError
+from zoo.registry.reading import read_yaml
+from zoo.train.data import DataRules
+from zoo.train.plan import Plan
+
+SCHEMA = 1
+_SECTIONS = {"data": DataRules, "plan": Plan}
+_FIELDS = ("schema", "start", "config", *_SECTIONS)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """start: a model, whose weights are trained on, or a family, of which a new network is made.
+
+    config: the settings of the network that differ from the model's, or from the family's defaults.
+    """
+
+    start: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    data: DataRules = field(default_factory=DataRules)
+    plan: Plan = field(default_factory=Plan)
+
+
+def read(path: Path) -> Recipe:
+    """The recipe in a file. Raises DataError when it cannot be read, RegistryError or UsageError for its content."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"recipe {path} cannot be read: {error}") from None
+    return _from_plain(read_yaml(text, name=str(path)), what=f"recipe {path}")
+
+
+def _from_plain(said: Any, *, what: str) -> Recipe:
+    if not isinstance(said, dict):
+        raise UsageError(f"{what}: must be a mapping with {', '.join(_FIELDS)}")
+    for name in said:
+        if name not in _FIELDS:
+            raise settings.unknown_name(str(name), _FIELDS, what=what)
+    if said.get("schema") != SCHEMA:
+        raise UsageError(f"{what}: schema is {said.get('schema')!r}, but must be {SCHEMA}")
+    start = said.get("start")
+    if not isinstance(start, str) or not start:
+        raise UsageError(f"{what}: start is {start!r}, but must name a model or a family")
+    for name in ("config", *_SECTIONS):
+        if not isinstance(said.get(name, {}), dict):
+            raise UsageError(f"{what}: {name} is {said[name]!r}, but must be a mapping")
+    return Recipe(
+        start,
+        said.get("config", {}),
+        settings.make(DataRules, said.get("data", {}), what=f"{what}: data"),
+        settings.make(Plan, said.get("plan", {}), what=f"{what}: plan"),
+    )
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe with every setting written out, as a file that `read` takes."""
+    sections = {name: settings.plain(getattr(recipe, name)) for name in _SECTIONS}
+    said = {"schema": SCHEMA, "start": recipe.start, "config": dict(recipe.config), **sections}
+    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def changed(recipe: Recipe, assignments: Sequence[str], config_class: type) -> Recipe:
+    """The recipe after assignments such as "config.layers=2" or "plan.learning_rate=3e-4".
+
+    config_class: the family's. Raises UsageError for an unknown section or setting, naming the nearest, or a value
+    that does not fit.
+    """
+    classes = {"config": config_class, **_SECTIONS}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot):
+            raise UsageError(f"--set {assignment}: must be written as section.setting=value")
+        if section not in classes:
+            raise settings.unknown_name(section, classes, what=f"--set {assignment}")
+        known = {setting.name: setting for setting in settings.fields(classes[section])}
+        if key not in known:
+            raise settings.unknown_name(key, known, what=f"--set {assignment}")
+        value = settings.parse(known[key], text.strip(), what=f"--set {assignment}")
+        if section == "config":
+            recipe = replace(recipe, config={**recipe.config, key: value})
+        elif section == "data":
+            recipe = replace(recipe, data=replace(recipe.data, **{key: value}))
+        else:
+            recipe = replace(recipe, plan=replace(recipe.plan, **{key: value}))
+    return recipe

@@ -1,0 +1,82 @@
+"""What a run starts from: a model with its weights and tokenizer, or a family with neither."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo import api, plugins, settings, targets
+from zoo.errors import CapabilityError, PluginError, UnknownModelError
+from zoo.family import Family
+from zoo.targets import Target
+
+
+@dataclass(frozen=True)
+class Start:
+    """plugin, family: what builds the network. config: the model's settings as plain data; none for a family.
+
+    model: whose weights are trained on; None for a new network.
+    """
+
+    plugin: str
+    family: Family
+    config: Mapping[str, Any]
+    model: Target | None = None
+
+
+def find(name: str, *, offline: bool = False) -> Start:
+    """The start that a person names: a family, a registered model, a folder or hf:user/repo.
+
+    A model that is an architecture without weights is begun anew with its config.
+    Raises UnknownModelError; PluginError for a family name of two plugins; CapabilityError for what is no text.
+    """
+    found = _family(name) or _model(name, offline)
+    if found.family.modality != "text":
+        raise CapabilityError(
+            f"{name} makes {found.family.modality}, but only text models are trained so far"
+        )
+    return found
+
+
+def _family(name: str) -> Start | None:
+    owners = [(plugin, family) for plugin, family in plugins.all_families() if family.name == name]
+    if len(owners) > 1:
+        named = " and ".join(plugin for plugin, _ in owners)
+        raise PluginError(f"{named} each bring a family {name!r}", hint="start from one of their models")
+    return Start(*owners[0], config={}) if owners else None
+
+
+def _model(name: str, offline: bool) -> Start:
+    try:
+        target = targets.find(name, offline=offline)
+    except UnknownModelError as error:
+        message = f"there is no family {name!r}, and {error}"
+        raise UnknownModelError(message, near=error.near, hint=error.hint) from None
+    has_weights = target.entry is None or target.entry.weights.status != "none"
+    config = settings.plain(target.config)
+    return Start(target.plugin, target.family, config, target if has_weights else None)
+
+
+def tokenizer_files(start: Start, *, offline: bool = False) -> dict[str, Path]:
+    """The model's files but its weights; none for a new network, which learns its own vocabulary."""
+    if start.model is None:
+        return {}
+    files = targets.files(start.model, offline=offline)
+    return {name: path for name, path in files.items() if ".safetensors" not in name}
+
+
+def network(start: Start, config: Any, seed: int, *, offline: bool = False) -> nn.Module:
+    """The network in float32 on the CPU: the model's weights, or new ones that depend on the seed alone."""
+    if start.model is not None:
+        target = dataclasses.replace(start.model, config=config)
+        return api.load(target, device="cpu", dtype="float32", offline=offline).network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built: nn.Module = start.family.resolve("build")(config)
+    return built
