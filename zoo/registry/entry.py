@@ -39,9 +39,11 @@ class Weights:
 
     @property
     def bytes(self) -> int | None:
-        """The sum of the files' sizes; None when one is unknown or there are none."""
-        sizes = [file.bytes for file in self.files]
-        return sum(s for s in sizes if s is not None) if sizes and None not in sizes else None
+        """The sum of the known sizes; None when the size of a safetensors file is unknown (other files are small)."""
+        tensors = [file.bytes for file in self.files if file.name.endswith(".safetensors")]
+        if not tensors or None in tensors:
+            return None
+        return sum(file.bytes or 0 for file in self.files)
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,9 @@ def findings(entry: ModelEntry) -> list[str]:
 def _of_family(family: Family) -> Iterator[str]:
     if family.modality not in MODALITIES:
         yield f"modality {family.modality!r} is none of {', '.join(MODALITIES)}"
-    for field in dataclasses.fields(family):
-        if ":" in getattr(family, field.name):
-            family.resolve(field.name)
+    for reference in dataclasses.fields(family):
+        if ":" in getattr(family, reference.name):
+            family.resolve(reference.name)
     for field in ("config", "controls"):
         kind: Any = family.resolve(field)
         if not getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
