@@ -138,10 +138,10 @@ def test_a_header_that_says_it_is_huge_is_refused(file: Path, length: int) -> No
 def test_a_header_of_a_million_tensors_is_refused_at_once(file: Path) -> None:
     empty = json.dumps(entry(0, 0))
     write(file, ("{" + ",".join(f'"{number}":{empty}' for number in range(1_000_000)) + "}").encode())
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(TensorsError, match="at most 25000000 are allowed"):
         read_header(file)
-    assert time.perf_counter() - begun < 0.5  # the library takes six seconds
+    assert time.process_time() - begun < 0.5  # the library takes six seconds
 
 
 def test_one_tensor_more_than_allowed_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,10 +157,10 @@ def test_one_tensor_more_than_allowed_is_refused(file: Path, monkeypatch: pytest
 @pytest.mark.parametrize("filler", [b"[],", b"1,", b"{},"])
 def test_a_header_of_countless_values_is_refused_before_it_is_parsed(file: Path, filler: bytes) -> None:
     write(file, b'{"a":[' + filler * 2_000_000 + b"1]}")
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(TensorsError, match="100000 tensors"):
         read_header(file)
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 class Bomb:
@@ -181,6 +181,8 @@ def test_a_pickle_by_this_name_is_recognised_and_never_run(file: Path, protocol:
         read_header(file)
     assert "zoo convert" in refused.value.hint
     assert not marker.exists()
+    pickle.loads(file.read_bytes())
+    assert marker.exists()
 
 
 def test_a_torch_archive_by_this_name_is_recognised(file: Path) -> None:

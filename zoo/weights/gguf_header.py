@@ -24,6 +24,7 @@ MOST_ELEMENTS = 2_000_000
 
 _VERSIONS = (2, 3)
 _MOST_DIMENSIONS = 4
+_MOST_IN_A_DIMENSION = 1 << 32
 _MOST_ALIGNMENT = 1 << 20
 _STRING, _ARRAY, _BOOL, _FLOAT32 = 8, 9, 7, 6
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
@@ -112,6 +113,10 @@ def _read(source: _Bytes) -> GgufHeader:
                 f"{name} has {dimensions} dimensions, but at most {_MOST_DIMENSIONS} are allowed"
             )
         shape = source.numbers("Q", dimensions)[::-1]
+        if not all(0 < size <= _MOST_IN_A_DIMENSION for size in shape):
+            raise ValueError(
+                f"{name} has shape {list(shape)}, but each size must be 1 to {_MOST_IN_A_DIMENSION}"
+            )
         found[name] = (shape, *source.numbers("I", 1), *source.numbers("Q", 1))
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 0 < alignment <= _MOST_ALIGNMENT:

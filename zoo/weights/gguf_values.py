@@ -66,8 +66,6 @@ def _halves_apart(value: torch.Tensor, heads: int) -> torch.Tensor:
 def _read(path: Path, name: str, tensor: GgufTensor) -> torch.Tensor:
     """The values, float32 where they were quantised. Shape: the tensor's."""
     stored = _stored_bytes(path, name, tensor)
-    if not stored:
-        return torch.empty(tensor.shape, dtype=PLAIN.get(tensor.kind, torch.float32))
     raw = np.memmap(path, dtype=np.uint8, mode="c", offset=tensor.offset, shape=(stored,))
     if tensor.kind in PLAIN:
         return torch.from_numpy(raw).view(PLAIN[tensor.kind]).view(tensor.shape)
