@@ -201,8 +201,8 @@ def test_a_valid_file_becomes_entries(write: Write, valid: str) -> None:
     assert shape.weights == Weights("none")
     assert (shape.parameters, type(shape.parameters)) == (1200, int)
     assert packaged.weights.package == "weights/tiny"
-    assert packaged.weights.bytes == 0
-    assert hub.weights.bytes is None  # one of its sizes is unknown
+    assert hub.weights.bytes == 48  # what is known, with the safetensors file's
+    assert Weights("original", files=(File("model.safetensors"), File("config.json", "", 9))).bytes is None
 
 
 @pytest.mark.parametrize(
