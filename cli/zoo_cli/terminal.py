@@ -10,12 +10,14 @@ import io
 import json
 import os
 import sys
+from collections.abc import Collection
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from zoo.text_safety import safe_json, safe_text
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "cyan": "36"}
 
@@ -118,10 +120,20 @@ def console(stream: IO[str]) -> Console:
         markup=False,
         emoji=False,
         highlight=False,
-        no_color=not has_colour(stream),
+        color_system="auto" if has_colour(stream) else None,
         force_terminal=for_reading(stream),
         soft_wrap=False,
     )
+
+
+def table(*columns: str, right: Collection[str] = (), wrapped: Collection[str] = ()) -> Table:
+    """A table without lines; cells are cut to fit the terminal's width, but those of `wrapped` columns run on."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", no_wrap=column not in wrapped)
+    return made
 
 
 def write_any_character() -> None:

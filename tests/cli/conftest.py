@@ -6,11 +6,15 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+
+from zoo.errors import RegistryError
+from zoo.registry.catalogue import Catalogue
+from zoo.registry.entry import File, Licences, Metric, ModelEntry, Paper, Weights
 
 _UNSET = (
     "NO_COLOR",
@@ -128,3 +132,46 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Script]:
         return network
 
     return load
+
+
+def entry(name: str = "tiny", **changes: Any) -> ModelEntry:
+    """A registry entry with all there is to say."""
+    made = ModelEntry(
+        name,
+        plugin="zoo-test",
+        family="gpt2",
+        task="text-generation",
+        can=("sample", "score"),
+        parameters=1_234_567,
+        weights=Weights(
+            "original",
+            repo="user/tiny",
+            revision="0" * 40,
+            files=(
+                File("model.safetensors", sha256="a" * 64, bytes=2_000_000),
+                File("tokenizer.json", bytes=500),
+            ),
+            dtype="float16",
+        ),
+        licences=Licences("Apache-2.0", "MIT", "unknown"),
+        summary="A tiny model.",
+        aliases=("little",),
+        config={"layers": 2, "context": 64, "width": 16, "heads": 2},
+        paper=Paper("On tiny models", "https://example.org/tiny", 2026),
+        metrics=(Metric("perplexity", 12.5, "", "WikiText", "table 1", 1000),),
+        package="zoo_test",
+        installed=True,
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the catalogue hold these entries and problems alone."""
+
+    def hold(*entries: ModelEntry, problems: Sequence[RegistryError] = ()) -> None:
+        known = Catalogue(entries, tuple(problems))
+        monkeypatch.setattr("zoo.registry.catalogue.catalogue", lambda: known)
+        monkeypatch.setattr("zoo.targets.catalogue", lambda: known)
+
+    return hold

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer, _words: Sequence[str]) -> None:
-    cache = typer.Typer(help="List, check and clean the cache of downloaded files.", no_args_is_help=True)
+    cache = typer.Typer(help="List, check and clean the cache of downloaded files.")
     cache.command("list")(_list)
     cache.command("verify")(_verify)
     cache.command("rm")(_rm)
@@ -50,15 +50,9 @@ def _list(as_json: options.Json = False, _cache_dir: options.CacheDir = None) ->
 
 
 def _table(found: Sequence[CachedRepo]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("repo", no_wrap=True, min_width=16)
-    for name in ("size", "files"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("revisions", no_wrap=True)
-    table.add_column("note")
+    table = terminal.table(
+        "repo", "size", "files", "revisions", "note", right=("size", "files"), wrapped=("note",)
+    )
     for repo in found:
         notes = [
             f"{human.size(size)} {what}; `zoo cache gc` removes it"

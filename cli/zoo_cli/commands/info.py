@@ -70,7 +70,8 @@ def _rows(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "task", card["task"] or ""
     yield "can", ", ".join(card["can"])
     yield "parameters", f"{card['parameters']:,}" if card["parameters"] else ""
-    yield "memory", _memory(card["memory"])
+    for place, needed in enumerate(_memory(card["memory"])):
+        yield "" if place else "memory", needed
     yield (
         "config",
         ", ".join(f"{name} {value}" for name, value in card["config"].items() if value is not None),
@@ -86,15 +87,12 @@ def _rows(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "" if place else "quality", _metric(metric)
 
 
-def _memory(memory: dict[str, dict[str, int | None]] | None) -> str:
-    if memory is None:
-        return ""
-    parts = []
-    for dtype in ("float32", "bfloat16"):
-        needed = memory[dtype]
-        cache = f" and {human.size(needed['cache'])} for a full context" if needed["cache"] else ""
-        parts.append(f"{dtype}: {human.size(needed['weights'])}{cache}")
-    return "; ".join(parts)
+def _memory(memory: dict[str, dict[str, int | None]] | None) -> Iterator[str]:
+    for dtype, needed in (memory or {}).items():
+        if dtype == "float16":  # as bfloat16
+            continue
+        cache = f", and {human.size(needed['cache'])} for a full context" if needed["cache"] else ""
+        yield f"{dtype}: {human.size(needed['weights'])}{cache}"
 
 
 def _weights(weights: dict[str, Any]) -> str:

@@ -11,8 +11,6 @@ import typer
 from zoo_cli import cards, completion, human, options, terminal
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from zoo.registry.entry import ModelEntry
 
 
@@ -79,7 +77,7 @@ def list_models(
     if as_json:
         terminal.out_json([cards.summary(entry) for entry in entries], indent=2)
     elif terminal.for_reading(sys.stdout):
-        terminal.console(sys.stdout).print(_table(entries))
+        _show_table(entries)
     else:
         for entry in entries:
             terminal.out("\t".join(terminal.one_line(cell) for cell in _cells(entry)))
@@ -108,31 +106,27 @@ def _cells(entry: ModelEntry) -> tuple[str, ...]:
     )
 
 
-def _table(entries: Sequence[ModelEntry]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column("model", no_wrap=True, min_width=12)
-    table.add_column("family", no_wrap=True)
-    table.add_column("task", no_wrap=True)
-    table.add_column("parameters", no_wrap=True, justify="right")
-    table.add_column("weights", no_wrap=True)
-    table.add_column("from", no_wrap=True, min_width=8)
+def _show_table(entries: Sequence[ModelEntry]) -> None:
+    table = terminal.table(
+        "model", "family", "task", "parameters", "weights", "plugin", right=("parameters",)
+    )
     for entry in entries:
         cells = (
             entry.name,
             entry.family,
             entry.task,
             human.count(entry.parameters),
-            weights_text(entry),
-            entry.plugin if entry.installed else f"pip install {entry.plugin}",
+            _weights(entry),
+            entry.plugin,
         )
         table.add_row(*(terminal.one_line(cell) for cell in cells), style="" if entry.installed else "dim")
-    return table
+    terminal.console(sys.stdout).print(table)
+    missing = dict.fromkeys(entry.plugin for entry in entries if not entry.installed)
+    if missing:
+        terminal.out(f"dimmed: pip install {' '.join(missing)}", style="dim")
 
 
-def weights_text(entry: ModelEntry) -> str:
+def _weights(entry: ModelEntry) -> str:
     """Status and size: `converted, 548 MB`; `trained here, in the package`; `none`."""
     weights = entry.weights
     if weights.status == "none":

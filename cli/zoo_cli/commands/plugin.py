@@ -17,7 +17,7 @@ _STYLES = {"ok": "", "broken": "red", "disabled": "dim"}
 
 
 def register(app: typer.Typer, _words: Sequence[str]) -> None:
-    plugins = typer.Typer(help="Plugins: what brings the families and their models.", no_args_is_help=True)
+    plugins = typer.Typer(help="Plugins: what brings the families and their models.")
     plugins.command("list")(_list)
     plugins.callback()(_plugins)
     app.add_typer(plugins, name="plugin")
@@ -28,7 +28,9 @@ def _plugins() -> None:
 
 
 def _list(as_json: options.Json = False) -> None:
-    """List the installed plugins: whether each loads, why not, and its models.
+    """List the installed plugins.
+
+    Each is loaded to see whether it works.
 
     To a pipe: one plugin a line, columns divided by tabs (name, version, status, models, reason).
     """
@@ -72,14 +74,9 @@ def _count(plugin: dict[str, Any]) -> str:
 
 
 def _table(found: Sequence[dict[str, Any]]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in ("plugin", "version", "status"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("models", justify="right")
-    table.add_column("about")
+    table = terminal.table(
+        "plugin", "version", "status", "models", "about", right=("models",), wrapped=("about",)
+    )
     for plugin in found:
         cells = (
             plugin["name"],

@@ -1,0 +1,151 @@
+"""The error boundary: every way a command can end has its exit code and at most two lines."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from zoo.errors import HubError, UnknownModelError, UsageError, ZooError
+from zoo_cli import app
+from zoo_cli.main import main
+
+
+@pytest.fixture
+def fails(monkeypatch):
+    """Let every command fail with this error."""
+
+    def set_up(error):
+        def run(words):
+            raise error
+
+        monkeypatch.setattr(app, "run", run)
+
+    return set_up
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ZooError("no", hint="do this"), 1, "error: no\nhint: do this\n"),
+        (UsageError("bad value"), 2, "error: bad value\n"),
+        (UnknownModelError("no model 'x'", near=("y",)), 1, "error: no model 'x'\n"),
+        (HubError("the Hub said\x1b[2J\nline two"), 1, "error: the Hub said[2J line two\n"),
+        (OSError(errno.EACCES, "Permission denied", "/x"), 1, "error: [Errno 13] Permission denied: '/x'\n"),
+        (
+            ValueError("deep\ninside"),
+            1,
+            "error: ValueError: deep inside\nhint: set ZOO_DEBUG=1 for the traceback\n",
+        ),
+        (MemoryError(), 1, "error: MemoryError: \nhint: set ZOO_DEBUG=1 for the traceback\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_each_error_has_its_exit_code_and_no_traceback(zoo, fails, error, code, said):
+    fails(error)
+    assert zoo("list") == type(zoo("list"))(code, "", said)
+
+
+def test_the_traceback_is_shown_when_asked_for(zoo, fails, monkeypatch):
+    fails(ValueError("deep inside"))
+    monkeypatch.setenv("ZOO_DEBUG", "1")
+    ran = zoo("list")
+    assert ran.code == 1
+    assert "Traceback (most recent call last)" in ran.err
+    assert "error: ValueError: deep inside" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lst"], "Did you mean 'list'?"),
+        (["--lsit"], "--lsit"),
+        (["list", "--famly", "x"], "--family"),
+        (["list", "a", "b"], "b"),
+        (["info"], "MODEL"),
+        (["cache", "rm"], "MODEL"),
+        (["sample", "gpt2", "--\x1b[31mred"], "31mred"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_points_to_the_help(zoo, words, said):
+    ran = zoo(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert "\x1b" not in ran.err
+    assert len(ran.err.splitlines()) == 2
+    assert "--help` shows what is possible" in ran.err
+
+
+def test_usage_of_a_command_points_to_its_own_help(zoo):
+    assert "`zoo list --help`" in zoo("list", "--nothing").err
+
+
+def test_without_words_the_help_is_shown(zoo):
+    ran = zoo()
+    assert ran == zoo("--help")
+    assert ran.code == 0
+    assert all(f"  {name} " in ran.out for name in app.COMMANDS)
+
+
+def test_the_version_is_one_line(zoo):
+    import zoo as package
+
+    assert zoo("--version").out == f"zoo {package.__version__}\n"
+
+
+@pytest.mark.parametrize("group", ["cache", "plugin"])
+def test_a_group_alone_is_a_usage_error(zoo, group):
+    ran = zoo(group)
+    assert ran.code == 2
+    assert f"`zoo {group} --help`" in ran.err
+
+
+@pytest.mark.parametrize("name", app.COMMANDS)
+def test_every_command_has_a_help_of_plain_lines_in_a_pipe(zoo, name):
+    ran = zoo(name, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith(f"Usage: zoo {name} ")
+    assert not set("\x1b╭│") & set(ran.out)
+
+
+def test_characters_that_the_terminal_lacks_become_question_marks(tmp_path):
+    code = "import sys; from zoo_cli import terminal as t; t.write_any_character(); t.out('\\u4f60 ok')"
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
+    assert ran.stdout == b"? ok\n"
+
+
+def test_a_reader_that_goes_away_is_no_error_to_speak_of():
+    command = [sys.executable, "-c", "import sys; from zoo_cli.main import main; sys.exit(main())", "list"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        ran = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.stderr == ""
+    assert ran.returncode == 1
+
+
+def test_ctrl_c_exits_with_130_and_no_traceback(tmp_path):
+    code = (
+        "import sys, time; from zoo_cli import app, main;"
+        "app.run = lambda words: (print('up', flush=True), time.sleep(60));"
+        "sys.exit(main.main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "")
+
+
+def test_main_returns_what_typer_exits_with(monkeypatch):
+    def ended(words):
+        sys.exit(0)
+
+    monkeypatch.setattr(app, "run", ended)
+    assert main(["--show-completion"]) == 0
