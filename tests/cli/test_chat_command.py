@@ -1,0 +1,156 @@
+"""zoo chat: turns, history, the model's own template, and what happens when the context is full."""
+
+import pytest
+from conftest import CHATML
+
+REFUSING = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('no system role here') }}{% endif %}" + CHATML
+)
+
+
+@pytest.fixture(autouse=True)
+def renders_here(monkeypatch):
+    """The template's own process costs a tenth of a second a turn; tests/test_chat.py tests it."""
+    from dataclasses import asdict
+
+    from zoo.errors import UsageError
+    from zoo.modality import chat, chat_worker
+
+    def render(template, messages, special):
+        try:
+            return chat_worker.rendered(template, [asdict(message) for message in messages], special)
+        except chat_worker.RefusedError as refusal:
+            raise UsageError(str(refusal)) from None
+
+    monkeypatch.setattr(chat, "render", render)
+
+
+def types(monkeypatch, *lines):
+    """What the person types at the prompt; then Ctrl-D."""
+    typed = iter(lines)
+
+    def ask(_):
+        try:
+            return next(typed)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", ask)
+
+
+def test_each_line_is_a_turn_through_the_models_own_template(zoo, scripted):
+    network = scripted(lambda index: "Aye.", chat_template=CHATML)
+    ran = zoo("chat", "gpt2", "--seed", "1", "--system", "Be brief.", stdin="Hail\n\nWho?\n")
+    assert (ran.code, ran.out, ran.err) == (0, "Aye.\nAye.\n", "")
+    first = (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHail<|im_end|>\n<|im_start|>assistant\n"
+    )
+    second = f"{first}Aye.<|im_end|>\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n"
+    assert network.prompts == [first, second]
+
+
+def test_reset_forgets_and_exit_ends(zoo, scripted):
+    network = scripted("ok", chat_template=CHATML)
+    ran = zoo("chat", "gpt2", stdin="one\n/reset\ntwo\n/exit\nthree\n")
+    assert ran.out == "ok\nok\n"
+    assert "one" not in network.prompts[1]
+    assert "the conversation is forgotten" in ran.err
+
+
+def test_an_unknown_slash_command_is_no_turn(zoo, scripted):
+    network = scripted("ok", chat_template=CHATML)
+    ran = zoo("chat", "gpt2", stdin="/help me\n")
+    assert network.prompts == []
+    assert "there is no command /help; there are /reset and /exit" in ran.err
+
+
+def test_a_base_model_is_warned_about_and_continues_plain_text(zoo, scripted):
+    network = scripted(" upon a time")
+    ran = zoo("chat", "gpt2", stdin="Once\nThen\n")
+    assert "gpt2-small is a base model without a chat template" in ran.err
+    assert network.prompts == ["Once", "Once\n upon a time\nThen"]
+
+
+def test_the_oldest_turns_are_forgotten_when_the_context_is_full(zoo, scripted):
+    network = scripted("answer", chat_template=CHATML, context=200)
+    turns = [f"question {number}" for number in range(4)]
+    ran = zoo("chat", "gpt2", "--max-tokens", "40", "--system", "S", stdin="\n".join(turns))
+    assert ran.code == 0
+    assert all(len(prompt) + 40 <= 200 for prompt in network.prompts)
+    assert all("system\nS<" in prompt for prompt in network.prompts)
+    assert "question 0" in network.prompts[0]
+    assert "question 0" not in network.prompts[-1]
+    assert network.prompts[-1].count("question") == network.prompts[-1].count("answer") + 1
+    assert "the context is full: the first " in ran.err
+
+
+def test_a_message_longer_than_the_context_is_refused_with_both_lengths(zoo, scripted):
+    scripted("a", chat_template=CHATML, context=100)
+    ran = zoo("chat", "gpt2", "--max-tokens", "20", stdin="x" * 100)
+    assert ran.code == 2
+    assert "but with 20 left for the answer the context of gpt2-small takes 80" in ran.err
+
+
+def test_on_a_terminal_a_refused_message_does_not_end_the_conversation(zoo, scripted, monkeypatch):
+    network = scripted("fine", chat_template=CHATML, context=100)
+    types(monkeypatch, "x" * 100, "short")
+    ran = zoo("chat", "gpt2", "--max-tokens", "20", terminal=True)
+    assert ran.code == 0
+    assert "this message makes" in ran.err
+    assert len(network.prompts) == 1
+    assert "xxx" not in network.prompts[0]
+
+
+def test_a_template_that_refuses_says_why(zoo, scripted):
+    scripted("a", chat_template=REFUSING)
+    ran = zoo("chat", "gpt2", "--system", "S", stdin="hi\n")
+    assert (ran.code, "no system role here" in ran.err) == (2, True)
+
+
+def test_ctrl_c_stops_an_answer_on_a_terminal_and_keeps_what_was_heard(zoo, scripted, monkeypatch):
+    network = scripted("first second", chat_template=CHATML)
+    real = type(network).sample
+
+    def stopped_once(prompts, noise, controls, done):
+        for at, step in enumerate(real(network, prompts, noise, controls, done)):
+            if at == 5 and len(network.prompts) == 1:
+                raise KeyboardInterrupt
+            yield step
+
+    network.sample = stopped_once
+    types(monkeypatch, "go", "on", "/exit")
+    ran = zoo("chat", "gpt2", terminal=True)
+    assert ran.code == 0
+    assert ran.out == "first\nfirst second\n"
+    assert "assistant\nfirst<|im_end|>\n<|im_start|>user\non<" in network.prompts[1]
+
+
+def test_ctrl_c_in_a_pipe_ends_with_130(zoo, scripted):
+    network = scripted("a", chat_template=CHATML)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+        yield
+
+    network.sample = interrupted
+    assert zoo("chat", "gpt2", stdin="go\n").code == 130
+
+
+def test_escape_sequences_of_the_model_do_not_pass(zoo, scripted):
+    scripted("\x1b]0;owned\x07\u202e", chat_template=CHATML)
+    assert zoo("chat", "gpt2", stdin="hi\n").out == "]0;owned\n"
+
+
+def test_a_seed_makes_the_same_conversation_again(zoo, tiny_chat):
+    words = ["chat", str(tiny_chat), "--max-tokens", "8", "--seed", "4"]
+    first = zoo(*words, stdin="hello\nhello\n")
+    assert first.code == 0
+    assert first == zoo(*words, stdin="hello\nhello\n")
+    assert first.out != zoo(*words[:-1], "5", stdin="hello\nhello\n").out
+
+
+def test_the_prompt_is_no_option_here(zoo):
+    ran = zoo("chat", "gpt2", "--help")
+    assert "--temperature" in ran.out
+    assert "--prompt" not in ran.out
+    assert zoo("chat", "gpt2", "--prompt", "x").code == 2
