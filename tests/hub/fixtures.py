@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hub.loopback import LoopbackHub
 
+from zoo.errors import ZooError
 from zoo.registry.entry import File, Weights
 
 _UNSET = ("HF_TOKEN", "HUGGINGFACE_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "XDG_CACHE_HOME")
@@ -27,6 +28,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
         monkeypatch.setenv("ZOO_HOME", str(tmp_path / "zoo"))
         monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
+        # nobody speaks TLS here, and reading the certificates takes 0.1 s a session
+        monkeypatch.setattr("ssl.SSLContext.load_verify_locations", lambda *_, **__: None, raising=False)
         if "huggingface_hub" in sys.modules:  # it read the environment when it was imported
             monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
             monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
@@ -64,3 +67,17 @@ def snapshot(weights: Weights, name: str) -> Path:
     from zoo.weights import layout
 
     return layout.snapshot_file(weights.repo, weights.revision, name)
+
+
+def failure(weights: Weights) -> ZooError:
+    """The error that a fetch ends in, after the checks that hold for every one of them."""
+    from zoo.weights.hub import fetch
+
+    with pytest.raises(ZooError) as told:
+        fetch(weights)
+    message = str(told.value)
+    assert message.isprintable(), "one line, without control characters"
+    assert len(message) < 400
+    for file in weights.files:
+        assert not snapshot(weights, file.name).exists()
+    return told.value

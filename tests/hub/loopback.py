@@ -263,6 +263,7 @@ def _size(content: Content) -> int:
 def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # headers and body are two writes
 
         def do_HEAD(self) -> None:
             self._serve()

@@ -71,11 +71,40 @@ def test_an_etag_that_is_not_plain_hex_is_refused(hub, waits, tmp_path, header, 
     assert "evil" not in str(sorted(tmp_path.rglob("*")))
 
 
+@pytest.mark.parametrize("location", [None, "http://127.0.0.1:9/elsewhere"])
+def test_the_etag_of_a_redirect_becomes_no_path(hub, waits, tmp_path, location):
+    commit = hub.add_repo("user/name", FILES)
+    headers = {"X-Repo-Commit": commit, "ETag": '"../../../evil"', "Location": location}
+    hub.fault(NAME, Fault(status=302, headers=headers))
+    with pytest.raises(HubError):
+        zoo_hub.fetch(pinned("user/name", commit, FILES))
+    assert "evil" not in str(sorted(tmp_path.rglob("*")))
+    assert hub.gets(NAME) == 0
+
+
 @pytest.mark.parametrize("form", ['W/"{}"', '"{}"', "{}"])
 def test_the_usual_forms_of_an_etag_are_accepted(hub, waits, form):
     weights = unpinned("user/name", hub.add_repo("user/name", FILES), "config.json")
     etag = form.format(hub.hashes(FILES["config.json"])[1])
     hub.fault("config.json", Fault(headers={"ETag": etag}))
+    assert zoo_hub.fetch(weights)["config.json"].read_bytes() == b"{}"
+
+
+def test_a_redirect_within_the_hub_may_have_an_etag_of_its_own(hub, waits):
+    commit = hub.add_repo("user/name", FILES)
+    hub.add_repo("user/renamed", FILES)
+    hub.fault(
+        "/user/name/",
+        Fault(
+            status=307,
+            headers={
+                "Location": f"/user/renamed/resolve/{commit}/config.json",
+                "X-Repo-Commit": commit,
+                "ETag": 'W/"58-text"',
+            },
+        ),
+    )
+    weights = unpinned("user/name", commit, "config.json")
     assert zoo_hub.fetch(weights)["config.json"].read_bytes() == b"{}"
 
 

@@ -137,3 +137,24 @@ def test_a_file_larger_than_the_disk_lets_be_leaves_nothing_to_be_used(hub, weig
     assert err.count("\n") == 1
     assert not snapshot(weights, NAME).exists()
     assert zoo_hub.fetch(weights)[NAME].read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault(status=500), "HubError: the Hub answered 500 to 3 requests in a row"),
+        (
+            Fault(status=429, headers={"Retry-After": "86400"}),
+            "HubError: the Hub answered 429 and asks to wait",
+        ),
+        (Fault(change=lambda body: body[:-1], methods=("GET",)), "IntegrityError: "),
+    ],
+)
+def test_a_failure_is_one_line_and_the_client_adds_nothing(hub, fault, said):
+    weights = pinned("user/name", hub.add_repo("user/name", {NAME: b"1234"}), {NAME: b"1234"})
+    hub.fault(NAME, fault)
+    process = start(weights)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith(said)
+    assert err.count("\n") == 1

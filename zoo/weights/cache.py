@@ -91,7 +91,8 @@ def verify(pinned: Iterable[Weights] = ()) -> Iterator[Checked]:
             if not expected:
                 continue
             with records.only_process(key, waiting=str):
-                yield Checked(repo, commit, name, _problem(path, repo, commit, name, expected))
+                problem = _problem(path, repo, commit, name, expected)
+            yield Checked(repo, commit, name, problem)
 
 
 def _problem(path: Path, repo: str, commit: str, name: str, expected: str) -> str:
@@ -129,7 +130,7 @@ def remove(what: str | Weights) -> int:
         else:
             _remove_revisions(folder, doomed)
     except OSError as error:
-        raise records.storage_error(error, "HF_HUB_CACHE") from error
+        raise records.storage_error(error) from error
     records.forget_absent()
     return before - _bytes_in(folder)
 
@@ -167,7 +168,7 @@ def collect(*, dry_run: bool = False) -> tuple[Garbage, ...]:
             for item in found:
                 item.path.unlink(missing_ok=True)
         except OSError as error:
-            raise records.storage_error(error, "HF_HUB_CACHE") from error
+            raise records.storage_error(error) from error
         records.forget_absent()
     return tuple(found)
 

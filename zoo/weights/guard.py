@@ -51,13 +51,15 @@ T = TypeVar("T")
 class Guard:
     """What is being asked of the Hub, and how much patience is left.
 
-    commit: the only one it may answer with; "" while a revision is being resolved. what: the file or revision that
-    is being asked for, as errors name it. notice: called with one line when there is something to wait for.
+    commit: the only one it may answer with; "" while a revision is being resolved. revision: as it was asked for.
+    what: the file or revision that is being asked for, as errors name it. notice: called with one line when there is
+    something to wait for.
     """
 
     repo: str
     endpoint: str
     commit: str = ""
+    revision: str = ""
     what: str = ""
     notice: Callable[[str], object] = str
     partial: Partial | None = None
@@ -162,7 +164,12 @@ def _check_paths(guard: Guard, response: httpx2.Response) -> None:
         raise HubError(
             f"refused {guard.what}: {guard.commit} is pinned, but the Hub answered for commit {commit}"
         )
-    etag = headers.get("X-Linked-Etag") or headers.get("ETag")
+    linked = headers.get("X-Linked-Etag")
+    if response.has_redirect_location and not linked:
+        headers.pop(
+            "ETag", None
+        )  # the redirect's own, of any form; the client must not take it for the file's
+    etag = linked or headers.get("ETag")
     if response.request.method == "HEAD" and etag is not None and not _ETAG.fullmatch(etag):
         raise HubError(f"refused {guard.what}: its ETag is {guard.shown(etag)!r}, not 40 or 64 hex digits")
     xet = headers.get("X-Xet-Hash")
@@ -177,7 +184,7 @@ def _refusal(guard: Guard, response: httpx2.Response) -> HubError:
     # only headers are read: an error's body may be endless, and the Hub says the same in X-Error-Message
     said = guard.shown(response.headers.get("X-Error-Message", ""))
     return answers.refusal(
-        response, repo=guard.repo, revision=guard.commit or guard.what, what=guard.what, said=said
+        response, repo=guard.repo, revision=guard.revision or guard.commit, what=guard.what, said=said
     )
 
 
@@ -228,7 +235,7 @@ def patiently(guard: Guard, ask: Callable[[], T]) -> T:
             _count_silence(guard, error.__cause__)
         except Exception as error:  # a hostile answer may surface as anything in the client
             if isinstance(error, OSError) and error.errno is not None:
-                raise records.storage_error(error, "HF_HUB_CACHE") from error
+                raise records.storage_error(error) from error
             raise HubError(f"could not get {guard.what}: {guard.shown(str(error))}") from error
 
 

@@ -36,16 +36,16 @@ def listing(repo: str, revision: str = "", *, offline: bool = False) -> Weights:
     if offline or network.is_offline():
         return _cached(repo, revision)
     guard = network.load_guard()
-    with guard.guarding(guard.Guard(repo, network.endpoint())) as asked:
-        commit = revision if layout.COMMIT.fullmatch(revision) else _resolve(asked, revision)
+    with guard.guarding(guard.Guard(repo, network.endpoint(), revision=revision)) as asked:
+        commit = revision if layout.COMMIT.fullmatch(revision) else _resolve(asked)
         asked.commit = commit
-        return Weights("original", repo=repo, revision=commit, files=tuple(_files(asked, revision)))
+        return Weights("original", repo=repo, revision=commit, files=tuple(_files(asked)))
 
 
-def _resolve(guard: Guard, revision: str) -> str:
+def _resolve(guard: Guard) -> str:
     """The commit of a branch or tag, which the cache then remembers for offline use."""
-    guard.start(f"revision {revision} of {guard.repo}")
-    address = f"{guard.endpoint}/api/models/{guard.repo}/revision/{quote(revision, safe='')}"
+    guard.start(f"revision {guard.revision} of {guard.repo}")
+    address = f"{guard.endpoint}/api/models/{guard.repo}/revision/{quote(guard.revision, safe='')}"
     said, _ = _ask(guard, address)
     commit = said.get("sha") if isinstance(said, dict) else None
     if not isinstance(commit, str) or not layout.COMMIT.fullmatch(commit):
@@ -53,12 +53,12 @@ def _resolve(guard: Guard, revision: str) -> str:
             f"refused {guard.what}: the Hub calls its commit {guard.shown(str(commit))!r}, not 40 hex digits"
         )
     with suppress(OSError):  # a read-only cache is only not found again offline
-        _remember(layout.reference_file(guard.repo, revision), commit)
+        _remember(layout.reference_file(guard.repo, guard.revision), commit)
     return commit
 
 
-def _files(guard: Guard, revision: str) -> Iterator[File]:
-    guard.start(f"revision {revision} of {guard.repo}")
+def _files(guard: Guard) -> Iterator[File]:
+    guard.start(f"revision {guard.revision} of {guard.repo}")
     address: str | None = (
         f"{guard.endpoint}/api/models/{guard.repo}/tree/{guard.commit}?recursive=true&expand=false"
     )
@@ -98,7 +98,7 @@ def _ask(guard: Guard, address: str) -> tuple[Any, str | None]:
     import httpx2
     from huggingface_hub import get_session
     from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.utils._headers import build_hf_headers
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # exported lazily
 
     from zoo.weights.guard import patiently
 

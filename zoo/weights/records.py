@@ -24,6 +24,8 @@ from zoo.weights import layout
 
 _CHUNK = 1 << 20
 _SCHEMA = 1
+_LOCK = "lock.json"
+_VERIFIED = "verified.json"
 
 
 def key(repo: str, commit: str, name: str) -> str:
@@ -33,7 +35,7 @@ def key(repo: str, commit: str, name: str) -> str:
 
 def locked_hashes() -> dict[str, str]:
     """sha256 of every file at its first download, by `key`. Raises WeightsError when lock.json is damaged."""
-    path = paths.home() / "lock.json"
+    path = paths.home() / _LOCK
     try:
         found = _read(path)
     except ValueError as error:
@@ -71,7 +73,7 @@ def _unchanged(path: Path) -> str:
 
 def _record(real: Path) -> dict[str, Any]:
     try:
-        known = _read(paths.home() / "verified.json").get(str(real))
+        known = _read(paths.home() / _VERIFIED).get(str(real))
     except (OSError, ValueError):
         return {}  # a damaged record costs reading the files once more
     return known if isinstance(known, dict) else {}
@@ -114,12 +116,12 @@ def verify(
         )
     if not locked:
         try:
-            _update("lock.json", {key(repo, commit, name): sha256})
+            _update(_LOCK, {key(repo, commit, name): sha256})
         except OSError as error:
-            raise storage_error(error, "ZOO_HOME") from None
+            raise storage_error(error) from error
     with contextlib.suppress(OSError):  # on a read-only disk it is read again next time
         state = {"bytes": before.st_size, "modified_ns": before.st_mtime_ns, "sha256": sha256}
-        _update("verified.json", {str(path.resolve()): state})
+        _update(_VERIFIED, {str(path.resolve()): state})
     return sha256
 
 
@@ -167,8 +169,9 @@ def _set_aside(real: Path, name: str) -> None:
         real.unlink(missing_ok=True)  # no room for it: what matters is that nobody uses it
 
 
-def storage_error(error: OSError, where: str) -> WeightsError:
-    """What a failed write means to a person. where: the environment variable that chooses another folder."""
+def storage_error(error: OSError) -> WeightsError:
+    """What a failed write to the cache or the zoo's folder means to a person."""
+    where = "ZOO_HOME" if str(error.filename).startswith(str(paths.home())) else "HF_HUB_CACHE"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskSpaceError(
             f"the disk is full: {error.strerror}; nothing incomplete was used",
@@ -187,15 +190,15 @@ def quarantined() -> list[Path]:
 def forget(real: Path) -> None:
     """Drop the record of a blob, by its resolved path."""
     with contextlib.suppress(OSError):
-        _update("verified.json", {str(real): None})
+        _update(_VERIFIED, {str(real): None})
 
 
 def forget_absent() -> None:
     """Drop the records of blobs that are no longer there."""
     with contextlib.suppress(OSError, ValueError):
-        known = _read(paths.home() / "verified.json")
+        known = _read(paths.home() / _VERIFIED)
         if absent := {name: None for name in known if not Path(name).is_file()}:
-            _update("verified.json", absent)
+            _update(_VERIFIED, absent)
 
 
 @contextlib.contextmanager
@@ -252,8 +255,9 @@ def _update(file: str, changes: dict[str, Any]) -> None:
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as out:
                 json.dump({"schema": _SCHEMA, "files": entries}, out, indent=1, sort_keys=True)
-                out.flush()
-                os.fsync(out.fileno())
+                if file == _LOCK:  # a power cut may cost the record of checks, but no hash
+                    out.flush()
+                    os.fsync(out.fileno())
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
