@@ -103,6 +103,21 @@ def test_the_token_goes_to_no_other_host(hub, waits, monkeypatch):
         assert all("authorization" not in seen.headers for seen in elsewhere.requests)
 
 
+def test_whatever_the_client_asks_of_another_host_goes_without_the_token(hub, waits):
+    import huggingface_hub
+
+    from zoo.weights import network
+
+    guard = network.load_guard()
+    with LoopbackHub() as elsewhere, guard.guarding(guard.Guard("user/name", hub.endpoint)):
+        for server in (hub, elsewhere):
+            server.add_repo("user/name", FILES)
+            address = f"{server.endpoint}/lfs/{server.hashes(BODY)[0]}"
+            huggingface_hub.get_session().get(address, headers={"Authorization": "Bearer hf_secret"})
+        assert [seen.headers.get("authorization") for seen in hub.requests] == ["Bearer hf_secret"]
+        assert [seen.headers.get("authorization") for seen in elsewhere.requests] == [None]
+
+
 def test_a_storage_host_that_refuses_is_named(hub, weights):
     with LoopbackHub() as elsewhere:
         elsewhere.add_repo("user/name", FILES)
@@ -143,6 +158,17 @@ def test_a_refused_connection_is_said_so(hub, weights, monkeypatch):
     assert f"cannot reach 127.0.0.1:{port} for {NAME} of user/name@" in str(error)
     assert "connection refused" in str(error)
     assert "--offline" in error.hint
+
+
+def test_a_connection_that_never_holds_is_given_up(hub, waits, monkeypatch):
+    monkeypatch.setattr("zoo.weights.guard._MOST_REQUESTS", 4)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    step = 10 * 1024 * 1024
+    files = {NAME: bytes(step + 1)}
+    hub.fault(NAME, Fault(cut_after=1, methods=("GET",)))
+    error = failure(pinned("user/long", hub.add_repo("user/long", files), files))
+    assert "gave up on model.safetensors of user/long@" in str(error)
+    assert "after 4 requests: the connection does not hold" in str(error)
 
 
 def test_a_silent_server_is_said_so(hub, weights, monkeypatch):
