@@ -97,7 +97,7 @@ def _checkpoint(path: Path, files: Mapping[str, Path]) -> set[str]:
     if pickled:
         raise WeightsError(
             f"{path} has its weights only as {pickled[0]}; pickles can run code and are never loaded",
-            hint=f"turn them into safetensors: zoo convert {path}",
+            hint=f"turn them into safetensors: zoo convert {path} -o FOLDER",
         )
     raise NoWeightsError(f"{path} has no safetensors file", hint=f"expected {WEIGHTS[0]} there")
 

@@ -184,12 +184,12 @@ def _not_a_header(path: Path, start: bytes, length: int, size: int) -> TensorsEr
     if start.startswith((_ZIP, *_PICKLES)):
         return TensorsError(
             f"{path}: this is a pickle, not a safetensors file; pickles can run code and are never loaded",
-            hint="turn it into safetensors: zoo convert FILE",
+            hint="turn it into safetensors: zoo convert FILE -o FOLDER",
         )
     if start.startswith(_GGUF):
         return TensorsError(
             f"{path}: this is a GGUF file, not a safetensors file",
-            hint="turn it into safetensors: zoo convert FILE",
+            hint="turn it into safetensors: zoo convert FILE -o FOLDER",
         )
     if start == _GIT_LFS:
         return TensorsError(
