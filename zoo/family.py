@@ -28,7 +28,7 @@ class Family:
     from_hub: a function from the content of a Hub repo's config.json to this family's config as plain data, or None
         when the file describes something else. Empty: no Hub layout is known.
     place: a function (stored tensor name, config) -> `zoo.weights.placement.Placement` or None, which maps a Hub
-        checkpoint's names and layouts to the built module's; None drops the tensor. Empty: names are the module's own.
+        checkpoint's names and layouts to the built module's; None drops the tensor. Empty: names are its own.
     from_gguf: a function (metadata, {tensor name: shape}) of a GGUF file -> `zoo.weights.placement.GgufLayout`, or
         None when the file is of another architecture. Empty: no GGUF layout is known.
     tokenizer: for text, a function from {file name: path} to a `zoo.protocols.Tokenizer`, or None when the files
