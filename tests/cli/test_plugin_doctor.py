@@ -150,7 +150,7 @@ def test_a_torch_that_cannot_start_is_a_finding(zoo, monkeypatch):
 
 
 def test_little_room_is_a_warning(zoo, monkeypatch):
-    monkeypatch.setattr("zoo.weights.hub.free_bytes", lambda: 12_000_000)
+    monkeypatch.setattr("zoo.weights.layout.free_bytes", lambda folder: 12_000_000)
     ran = zoo("doctor", "--json")
     assert ran.code == 0
     assert findings(ran)["cache"]["status"] == "warning"
