@@ -101,9 +101,7 @@ def _check_room(weights: Weights, files: list[File], answers: list[HfFileMetadat
     ]
     needed = sum(answer.size or file.bytes or 0 for file, answer in missing)
     if needed > layout.free_bytes(paths.hub_cache()):
-        for path in layout.incomplete_files(folder):
-            if not layout.being_downloaded(path):
-                path.unlink(missing_ok=True)
+        layout.remove_interrupted(folder)
     if needed > (free := layout.free_bytes(paths.hub_cache())):
         raise DiskSpaceError(
             f"{weights.repo} needs {needed:,} bytes and {free:,} are free in {paths.hub_cache()}",
@@ -136,8 +134,9 @@ def _ask_client(guard: Guard, file: File, answer: HfFileMetadata, tell: Report) 
     from zoo.weights.guard import patiently
     from zoo.weights.partial import Partial
 
+    folder, etag = layout.repo_folder(guard.repo), str(answer.etag)
     meter = _Meter(file.name, answer.size, tell)
-    unfinished = Partial(layout.repo_folder(guard.repo), str(answer.etag), answer.size, meter.arrived)
+    unfinished = Partial(folder, etag, answer.size, meter.arrived)
     guard.start(_label(guard, file), unfinished)
 
     def ask() -> None:
@@ -160,9 +159,9 @@ def _ask_client(guard: Guard, file: File, answer: HfFileMetadata, tell: Report) 
     try:
         patiently(guard, ask)
     except IntegrityError:
-        unfinished.clear()
+        layout.remove_interrupted(folder, etag)  # it began with the wrong bytes
         raise
-    unfinished.clear()
+    layout.remove_interrupted(folder, etag)
 
 
 class _Meter:

@@ -166,9 +166,7 @@ def _check_paths(guard: Guard, response: httpx2.Response) -> None:
         )
     linked = headers.get("X-Linked-Etag")
     if response.has_redirect_location and not linked:
-        headers.pop(
-            "ETag", None
-        )  # the redirect's own, of any form; the client must not take it for the file's
+        headers.pop("ETag", None)  # it is the redirect's own, of any form, and no name for the file
     etag = linked or headers.get("ETag")
     if response.request.method == "HEAD" and etag is not None and not _ETAG.fullmatch(etag):
         raise HubError(f"refused {guard.what}: its ETag is {guard.shown(etag)!r}, not 40 or 64 hex digits")

@@ -124,6 +124,14 @@ def being_downloaded(incomplete: Path) -> bool:
         return True
 
 
+def remove_interrupted(folder: Path, etag: str = "*") -> None:
+    """Remove what is left of downloads that no living process goes on with, as far as the disk lets."""
+    for path in incomplete_files(folder, etag):
+        with suppress(OSError):
+            if not being_downloaded(path):
+                path.unlink()
+
+
 def free_bytes(folder: Path) -> int:
     """Free bytes of the file system that `folder` is on, or will be made on."""
     for place in (folder, *folder.parents):

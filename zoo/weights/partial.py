@@ -26,7 +26,8 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class Partial:
-    """The partial files of one blob while it is downloaded. Use it only while holding the client's lock of it.
+    """The partial files of one blob while it is downloaded. What it does to them, it does while the client holds
+    its lock of that blob, so no living process writes to them.
 
     folder: of the repo. etag: the blob's name. size: of the whole file in bytes; None when the server does not say.
     tell: called with the bytes of the file that are here, as they arrive.
@@ -40,7 +41,7 @@ class Partial:
         self._asked = 0
 
     def begin(self) -> None:
-        """Call before the client starts: every partial file that is there now has no owner."""
+        """Call before the client starts: the partial files that are there now are not its own."""
         self._orphans = layout.incomplete_files(self._folder, self._etag)
 
     def ask(self, request: httpx2.Request) -> None:
@@ -65,7 +66,7 @@ class Partial:
             source = None
         if source is not None and not self._continues(response, asked):
             source.close()
-            self.clear()
+            self._forget()
             raise HubError(f"the Hub answered with other bytes than the asked ones, from {asked} on")
         self._keep()
         asked_by_client = _FROM.fullmatch(response.request.headers.get("Range", ""))
@@ -73,12 +74,6 @@ class Partial:
             int(asked_by_client[1]) if asked_by_client and response.status_code == 206 and not source else 0
         )
         response.stream = _Body(response.stream, source, asked, here, self._tell)
-
-    def clear(self) -> None:
-        """Remove what is left of interrupted downloads of this blob."""
-        for path in layout.incomplete_files(self._folder, self._etag):
-            with suppress(OSError):
-                path.unlink()
 
     def _continues(self, response: httpx2.Response, asked: int) -> bool:
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
@@ -90,12 +85,15 @@ class Partial:
         started = set(layout.incomplete_files(self._folder, self._etag)) - set(self._orphans) - {self._kept}
         if len(started) != 1:
             return
+        self._forget()
+        with suppress(OSError):  # a file system without hard links: an interrupted download starts anew
+            self._kept.hardlink_to(started.pop())
+
+    def _forget(self) -> None:
         for path in {*self._orphans, self._kept}:
             with suppress(OSError):
                 path.unlink()
         self._orphans = []
-        with suppress(OSError):  # a file system without hard links: an interrupted download starts anew
-            self._kept.hardlink_to(started.pop())
 
 
 class _Body(httpx2.SyncByteStream):
