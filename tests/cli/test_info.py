@@ -4,6 +4,7 @@ import json
 
 import pytest
 from cli.conftest import entry
+from cli.json_shapes import documented, shape
 
 from zoo.registry.entry import Weights
 from zoo_cli import cards
@@ -12,6 +13,8 @@ from zoo_cli import cards
 def test_json_has_the_documented_shape(zoo, registry):
     registry(entry())
     card = json.loads(zoo("info", "little", "--json").out)
+    config = {"config": dict.fromkeys(card["config"])}
+    assert shape(card) == documented("zoo info MODEL --json") | config
     assert card == {
         **json.loads(zoo("list", "--json").out)[0],
         "weights": {

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from cli.conftest import entry
+from cli.json_shapes import documented, shape
 
 from zoo.errors import RegistryError
 from zoo.registry.entry import Weights
@@ -26,7 +27,9 @@ def test_a_program_gets_tabs_and_exact_numbers(zoo, registry):
 
 def test_json_has_the_documented_shape(zoo, registry):
     registry(entry(), PACKAGED)
-    first, second = json.loads(zoo("list", "--json").out)
+    said = json.loads(zoo("list", "--json").out)
+    assert shape(said) == documented("zoo list --json")
+    first, second = said
     assert first == {
         "name": "tiny",
         "aliases": ["little"],

@@ -5,6 +5,7 @@ from importlib import metadata
 
 import pytest
 from cli.conftest import entry
+from cli.json_shapes import documented, shape
 
 from zoo.errors import RegistryError
 from zoo.plugins import Plugin
@@ -40,6 +41,7 @@ def _plugin(name, version, status, *, summary="", reason=""):
 def test_json_has_the_documented_shape(zoo, installed):
     ran = zoo("plugin", "list", "--json")
     assert ran.code == 0
+    assert shape(json.loads(ran.out)) == documented("zoo plugin list --json")
     good, bad, off = json.loads(ran.out)
     assert good == {
         "name": "zoo-good",
@@ -87,6 +89,7 @@ def findings(ran):
 
 def test_the_doctor_finds_this_environment_in_order(zoo, tmp_path):
     ran = zoo("doctor", "--json")
+    assert shape(json.loads(ran.out)) == documented("zoo doctor --json")
     found = findings(ran)
     assert ran.code == 0, found
     assert found["torch"] == {

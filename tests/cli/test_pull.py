@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cli.conftest import entry
+from cli.json_shapes import documented, shape
 from hub.fixtures import hub, pinned, waits
 from hub.loopback import Fault
 
@@ -49,6 +50,7 @@ def test_pull_downloads_checks_and_says_where(zoo, hub, pins, files):
 
 def test_json_has_the_documented_shape(zoo, pins, files, tmp_path):
     said = json.loads(zoo("pull", "tiny", "--json").out)
+    assert shape(said) == documented("zoo pull MODEL --json")
     snapshot = tmp_path / "hf" / "hub" / "models--user--tiny" / "snapshots" / pins.revision
     assert said == {
         "model": "tiny",
@@ -66,6 +68,7 @@ def test_a_person_reads_one_line_and_sees_bars(zoo, pins):
 
 def test_a_dry_run_downloads_nothing_and_shows_sizes_and_room(zoo, hub, pins, files):
     said = json.loads(zoo("pull", "tiny", "--dry-run", "--json").out)
+    assert shape(said) == documented("zoo pull MODEL --dry-run --json")
     assert said["files"] == [{"name": n, "bytes": len(files[n]), "cached": False} for n in files]
     assert said["download"] == sum(map(len, files.values()))
     assert said["free"] > 0
@@ -238,7 +241,8 @@ class TestCache:
     def test_list_shows_what_is_there(self, zoo, pins, files):
         assert json.loads(zoo("cache", "list", "--json").out) == []
         zoo("pull", "tiny")
-        [repo] = json.loads(zoo("cache", "list", "--json").out)
+        [repo] = found = json.loads(zoo("cache", "list", "--json").out)
+        assert shape(found) == documented("zoo cache list --json")
         size = sum(map(len, files.values()))
         assert repo.pop("last_used") > 0
         assert repo == {
@@ -257,6 +261,7 @@ class TestCache:
         blob.write_bytes(flip(blob.read_bytes()))
         ran = zoo("cache", "verify", "--json")
         assert ran.code == 1
+        assert shape(json.loads(ran.out)) == documented("zoo cache verify --json")
         wrong = [file for file in json.loads(ran.out) if file["problem"]]
         assert [file["file"] for file in wrong] == ["model.safetensors"]
         assert "expected" in wrong[0]["problem"]
@@ -282,8 +287,8 @@ class TestCache:
     def test_gc_says_what_goes_and_why(self, zoo, hub, pins):
         hub.fault("model.safetensors", Fault(change=flip, **BY_GET))
         zoo("pull", "tiny")
-        [item, *_] = json.loads(zoo("cache", "gc", "--dry-run", "--json").out)
-        assert set(item) == {"path", "bytes", "reason"}
+        doomed = json.loads(zoo("cache", "gc", "--dry-run", "--json").out)
+        assert shape(doomed) == documented("zoo cache gc --json")
         assert "would be freed" in zoo("cache", "gc", "--dry-run").out
         assert " freed\n" in zoo("cache", "gc").out
         assert json.loads(zoo("cache", "gc", "--json").out) == []

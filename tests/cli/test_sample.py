@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pytest
+from cli.json_shapes import documented, shape
 
 from zoo import targets
 from zoo.modality.text import TextControls
@@ -37,7 +38,9 @@ def test_samples_are_divided_by_a_line(zoo, scripted):
 def test_json_has_one_object_a_sample(zoo, scripted):
     scripted(lambda index: f"t{index}")
     ran = zoo("sample", "gpt2", "-p", "x", "-n", "2", "--seed", "7", "--json")
-    assert [json.loads(line) for line in ran.out.splitlines()] == [
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    assert shape(lines[0]) == documented("zoo sample MODEL --json")
+    assert lines == [
         {"index": i, "seed": 7, "prompt": "x", "text": f"t{i}", "tokens": [116, 48 + i], "finish": "end"}
         for i in range(2)
     ]
