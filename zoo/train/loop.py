@@ -109,7 +109,7 @@ def train(
     device: one of `DEVICES`. The learner is moved there and stays there.
     Raises TrainingError before the weights change when a loss or a gradient is not finite.
     """
-    accelerator = Accelerator(cpu=_only_cpu(device))
+    accelerator = Accelerator(cpu=only_cpu(device))
     objective, optimizer = accelerator.prepare(Objective(learner.network), learner.optimizer)
     if learner.average is not None:
         learner.average.to(accelerator.device)
@@ -142,7 +142,8 @@ def train(
         yield Step(number, float(loss.detach()), rate, float(norm), speed, done - began, results)
 
 
-def _only_cpu(device: str) -> bool:
+def only_cpu(device: str) -> bool:
+    """Whether a device of `DEVICES` rules out an accelerator. Raises UsageError for any other."""
     if device not in DEVICES:
         raise UsageError(
             f"device is {device!r}, but must be one of {', '.join(DEVICES)}",

@@ -73,8 +73,10 @@ def _train(
     offline: options.Offline = False,
     _cache_dir: options.CacheDir = None,
 ) -> None:
+    from zoo.train import loop
     from zoo.train import run as training
 
+    loop.only_cpu(device)  # refuses what cannot be before anything is written
     asked = {"steps": steps, "batch_size": batch_size, "seed": seed}
     assignments = [
         *(changes or ()),

@@ -1,9 +1,8 @@
 """Turns the one file of Shakespeare's works into one normalised text file a work: prepare.py shakespeare.txt WORKS
 
-The file is the Project Gutenberg edition: each work starts with its title, perhaps a blank line, and "by William
-Shakespeare". Its plays write speakers in four ways ("LAFEU.", "Hor.", "LYSANDER", "BEROWNE. "); here all become
-"LAFEU:", "HOR:" and so on, so that a prompt such as "ROMEO:" is what a model has seen. Deterministic; standard
-library only.
+In the file each work starts with its title, perhaps a blank line, and "by William Shakespeare". Its plays write
+speakers in four ways ("LAFEU.", "Hor.", "LYSANDER", "BEROWNE. "); here all become "LAFEU:", "HOR:" and so on, so
+that a prompt such as "ROMEO:" is what a model has seen. Deterministic; standard library only.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from pathlib import Path
 WORK = re.compile(r"^(?=[^\n]+\n\n?by William Shakespeare$)", re.MULTILINE)
 SPEAKER = re.compile(r"(?<=\n\n)(?P<name>[A-Z][A-Za-z'.,& -]{0,39}?)[.:]?(?=\n[^\n])")
 NO_SPEAKER = re.compile(r"(ACT|SCENE|THE END|PERSONS|[IVXLC]+$|[^a-zA-Z]*by )", re.IGNORECASE)
+"""What a heading that looks like a speaker's may be instead: of an act, a scene, a list, a numbered poem, a title."""
 LEAST_MENTIONS = 3
-"""A line in mixed case is a speaker when the work has it so often; one in capitals always is."""
+"""A heading in mixed case is a speaker's when the work has it so often; one in capitals always is."""
 
 
 def works(text: str) -> dict[str, str]:
@@ -30,13 +30,8 @@ def normalised(text: str) -> str:
     """One work with tidy blanks and every speaker heading as "NAME:" on a line of its own."""
     text = re.sub(r"[ \t]+$", "", text.replace("\r\n", "\n"), flags=re.MULTILINE)
     text = re.sub(r"\n{4,}", "\n\n\n", text.strip()) + "\n"
-    return (
-        SPEAKER.sub(lambda found: _heading(found, mentions), text) if (mentions := _mentions(text)) else text
-    )
-
-
-def _mentions(text: str) -> Counter[str]:
-    return Counter(found["name"] for found in SPEAKER.finditer(text))
+    mentions = Counter(found["name"] for found in SPEAKER.finditer(text))
+    return SPEAKER.sub(lambda found: _heading(found, mentions), text)
 
 
 def _heading(found: re.Match[str], mentions: Counter[str]) -> str:

@@ -1,0 +1,52 @@
+"""The learning rate of each step, against torch's own schedule; the checks of a plan."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zoo.errors import UsageError
+from zoo.settings import make
+from zoo.train.plan import Plan, learning_rate
+
+
+def test_the_rate_rises_in_a_line_to_its_largest():
+    plan = Plan(steps=100, warmup=10, learning_rate=2.0)
+    assert [learning_rate(plan, step) for step in (1, 5, 10)] == pytest.approx([0.2, 1.0, 2.0])
+
+
+def test_after_the_warmup_the_rate_is_the_cosine_of_torch():
+    plan = Plan(steps=50, warmup=10, learning_rate=0.3, floor=0.1)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=40, eta_min=0.03)
+    for step in range(11, 51):
+        optimizer.step()
+        schedule.step()
+        assert learning_rate(plan, step) == pytest.approx(schedule.get_last_lr()[0])
+
+
+def test_without_warmup_the_first_step_is_already_on_the_cosine():
+    plan = Plan(steps=2, warmup=0, learning_rate=1.0, floor=0.0)
+    assert [learning_rate(plan, step) for step in (1, 2)] == pytest.approx([0.5, 0.0])
+
+
+@pytest.mark.parametrize(("every", "due"), [(0, [7]), (3, [3, 6, 7]), (7, [7])])
+def test_what_is_done_every_so_many_steps_is_done_at_the_end_too(every, due):
+    plan = Plan(steps=7)
+    assert [step for step in range(1, 8) if plan.due(every, step)] == due
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"learning_rat": 1e-3}, "there is no setting 'learning_rat'; did you mean 'learning_rate'?"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0, but must be above 0"),
+        ({"steps": 0}, "steps is 0, but must be at least 1 steps"),
+        ({"precision": "float16"}, "precision is 'float16', but must be one of float32, bfloat16"),
+        ({"average": 1.0}, "average is 1.0, but must be"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_with_what_can(said, message):
+    with pytest.raises(UsageError) as refused:
+        make(Plan, said, what="plan")
+    assert message in str(refused.value)

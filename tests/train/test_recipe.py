@@ -1,0 +1,123 @@
+"""Recipes: read, written out, changed from the command line, and refused with what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zoo.errors import DataError, RegistryError, UsageError
+from zoo.settings import make
+from zoo.train import recipe
+from zoo.train.data import DataRules
+from zoo.train.plan import Plan
+from zoo.train.recipe import Recipe
+from zoo_gpt.configs import GPT2Config
+
+RECIPES = sorted(Path(__file__).parents[2].glob("plugins/*/recipes/*/recipe.yaml"))
+
+
+def written(tmp_path, text):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
+    path = written(tmp_path, "schema: 1\nstart: gpt2\nplan: {steps: 7}\nconfig: {layers: 2}\n")
+    assert recipe.read(path) == Recipe("gpt2", {"layers": 2}, DataRules(), Plan(steps=7))
+
+
+def test_a_recipe_written_out_is_read_as_the_same(tmp_path):
+    said = Recipe(
+        "hf:some/model@main",
+        {"layers": 2, "head_width": None},
+        DataRules(held_out=("a", "no: yes"), window=16),
+        Plan(learning_rate=3e-4, steps=7),
+    )
+    text = recipe.to_yaml(said)
+    assert recipe.read(written(tmp_path, text)) == said
+    assert "beta_2: 0.99\n" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("schema: 1\nstart: gpt2\nplans: {}\n", "there is no setting 'plans'; did you mean 'plan'?"),
+        (
+            "schema: 1\nstart: gpt2\nplan: {learning_rat: 1}\n",
+            "there is no setting 'learning_rat'; did you mean 'learning_rate'?",
+        ),
+        ("schema: 1\nstart: gpt2\nplan: {steps: many}\n", "steps is 'many', but must be a whole number"),
+        ("schema: 1\nstart: gpt2\ndata: 3\n", "data is 3, but must be a mapping"),
+        ("schema: 2\nstart: gpt2\n", "schema is 2, but must be 1"),
+        ("start: gpt2\n", "schema is None, but must be 1"),
+        ("schema: 1\n", "start is None, but must name a model or a family"),
+        ("- 1\n", "must be a mapping with schema, start, config, data, plan"),
+    ],
+)
+def test_what_a_recipe_may_not_say_is_refused_by_name(tmp_path, text, message):
+    with pytest.raises(UsageError) as refused:
+        recipe.read(written(tmp_path, text))
+    assert message in str(refused.value)
+    assert "recipe.yaml" in str(refused.value)
+
+
+def test_a_recipe_is_read_as_strictly_as_a_registry_file(tmp_path):
+    with pytest.raises(RegistryError, match=r"recipe\.yaml:3: "):
+        recipe.read(written(tmp_path, "schema: 1\nstart: gpt2\nstart: gpt1\n"))
+    with pytest.raises(DataError, match="cannot be read"):
+        recipe.read(tmp_path / "absent.yaml")
+
+
+def test_settings_are_changed_one_by_one_in_their_own_types():
+    changed = recipe.changed(
+        Recipe("gpt2", {"layers": 4}),
+        [
+            "config.layers=2",
+            "config.head_width=none",
+            "plan.learning_rate=3e-4",
+            "plan.steps = 9",
+            "data.held_out=a,b",
+            "data.window=8",
+        ],
+        GPT2Config,
+    )
+    assert changed == Recipe(
+        "gpt2",
+        {"layers": 2, "head_width": None},
+        DataRules(held_out=("a", "b"), window=8),
+        Plan(learning_rate=3e-4, steps=9),
+    )
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("plan.learning_rat=1", "there is no setting 'learning_rat'; did you mean 'learning_rate'?"),
+        ("config.layer=2", "there is no setting 'layer'; did you mean 'layers'?"),
+        ("plans.steps=2", "there is no setting 'plans'; did you mean 'plan'?"),
+        ("steps=2", "must be written as section.setting=value"),
+        ("plan.steps", "must be written as section.setting=value"),
+        ("plan.steps=2.5", "steps is '2.5', but must be a whole number"),
+        ("plan.steps=0", "steps is 0, but must be at least 1"),
+        ("plan.precision=half", "precision is 'half', but must be one of float32, bfloat16"),
+    ],
+)
+def test_a_change_that_cannot_be_names_what_can(assignment, message):
+    with pytest.raises(UsageError) as refused:
+        recipe.changed(Recipe("gpt2"), [assignment], GPT2Config)
+    assert str(refused.value).startswith(f"--set {assignment}: ")
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
+def test_every_recipe_in_the_tree_resolves(path):
+    from zoo.train import start
+
+    said = recipe.read(path)
+    make(start.find(said.start).family.resolve("config"), said.config, what=str(path))
+
+
+def test_there_is_a_recipe_in_the_tree():
+    assert "shakespeare-nano" in [path.parent.name for path in RECIPES]
