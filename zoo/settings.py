@@ -157,7 +157,9 @@ def range_text(said: Described) -> str:
         parts.append(f"above {said.above:g}")
     if said.maximum is not None:
         parts.append(f"at most {said.maximum:g}")
-    return (" and ".join(parts) or "finite") + (f" {said.unit}" if said.unit else "")
+    text = " and ".join(parts) or "finite"
+    unit = said.unit.removesuffix("s") if text.endswith(" 1") else said.unit
+    return f"{text} {unit}" if unit else text
 
 
 def parse(field: Setting, text: str, *, what: str) -> Any:

@@ -86,7 +86,7 @@ def _help(field: settings.Setting) -> str:
     shown = field.default not in (dataclasses.MISSING, None, "", (), False)
     if shown:
         limits.append(f"default {_plain(field.default)}")
-    return said.help + (f" ({'; '.join(limits)})" if limits else "")
+    return said.help[:1].upper() + said.help[1:] + (f" ({'; '.join(limits)})." if limits else ".")
 
 
 def _plain(value: Any) -> str:

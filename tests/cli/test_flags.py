@@ -84,12 +84,12 @@ def test_a_value_of_another_type_is_a_usage_error(words):
 def test_the_help_shows_text_range_default_and_choices(capsys):
     run(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "-p, --prompt TEXT what to draw" in shown
-    assert "--guidance-scale NUMBER pull towards the prompt (at least 1 times; default 7.5)" in shown
-    assert "--steps N solver steps [fast] (above 0)" in shown
-    assert "--sampler ddim|euler solver (default ddim)" in shown
-    assert "--clip / --no-clip clip to the range (default on)" in shown
-    assert "--tiled tile the image" in shown
+    assert "-p, --prompt TEXT What to draw." in shown
+    assert "--guidance-scale NUMBER Pull towards the prompt (at least 1 time; default 7.5)." in shown
+    assert "--steps N Solver steps [fast] (above 0)." in shown
+    assert "--sampler ddim|euler Solver (default ddim)." in shown
+    assert "--clip / --no-clip Clip to the range (default on)." in shown
+    assert "--tiled Tile the image." in shown
     assert "--no-tiled" not in shown
 
 
@@ -119,4 +119,4 @@ def test_brackets_in_a_plugins_help_are_no_markup_on_a_terminal(monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     made = flags.with_settings(lambda asked: None, Controls, into="asked", panel="Controls")
     options = {name: annotation.__metadata__[0].help for name, annotation in made.__annotations__.items()}
-    assert options["steps"] == r"solver steps \[fast] (above 0)"
+    assert options["steps"] == r"Solver steps \[fast] (above 0)."

@@ -168,7 +168,7 @@ def test_another_familys_controls_become_its_flags(zoo, monkeypatch, scripted):
     monkeypatch.setattr(targets, "find", find_rhyming)
     assert zoo("sample", "gpt2", "--rhyme", "abab").code == 0
     assert network.controls == RhymingControls(rhyme="abab")
-    assert "scheme of the verse (default none)" in " ".join(zoo("sample", "gpt2", "--help").out.split())
+    assert "Scheme of the verse (default none)." in " ".join(zoo("sample", "gpt2", "--help").out.split())
 
 
 @pytest.mark.parametrize(
