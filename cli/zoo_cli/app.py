@@ -30,6 +30,9 @@ COMMANDS = {
 }
 """Command name to module of `zoo_cli.commands`, in the order of `zoo --help`."""
 
+BY_MODEL = ("sample", "chat")
+"""Commands whose options depend on their model, so MODEL is to come before them."""
+
 COMPLETION_VARIABLE = "_ZOO_COMPLETE"
 
 

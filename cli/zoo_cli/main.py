@@ -40,12 +40,12 @@ def _run(words: list[str]) -> int:
         if os.environ.get("ZOO_DEBUG") == "1":
             import traceback
 
-            traceback.print_exc()
-        return _report(error, f"zoo {words[0]}" if words and words[0] in app.COMMANDS else "zoo")
+            terminal.warn_lines(traceback.format_exc())
+        return _report(error, words)
 
 
-def _report(error: Exception, command: str) -> int:
-    """Say what failed; the exit code that goes with it. command: what was asked for, for the hint."""
+def _report(error: Exception, words: Sequence[str]) -> int:
+    """Say what failed; the exit code that goes with it."""
     from typer import TyperException
 
     from zoo.errors import UsageError, ZooError
@@ -55,13 +55,24 @@ def _report(error: Exception, command: str) -> int:
         terminal.error(str(error), error.hint)
         return USAGE if isinstance(error, UsageError) else FAILED
     if isinstance(error, TyperException):
-        terminal.error(error.format_message(), f"`{command} --help` shows what is possible")
+        terminal.error(error.format_message(), _usage_hint(words))
         return error.exit_code
     if isinstance(error, OSError):
         terminal.error(str(error))
         return FAILED
     terminal.error(f"{type(error).__name__}: {error}", "set ZOO_DEBUG=1 for the traceback")
     return FAILED
+
+
+def _usage_hint(words: Sequence[str]) -> str:
+    from zoo_cli.app import BY_MODEL, COMMANDS
+
+    command = words[0] if words and words[0] in COMMANDS else ""
+    if command in BY_MODEL and words[1:] and words[1].startswith("-"):
+        return f"MODEL comes first: zoo {command} MODEL [options]"
+    return (
+        f"`zoo {command} --help` shows what is possible" if command else "`zoo --help` shows what is possible"
+    )
 
 
 def _discard_output() -> None:

@@ -81,6 +81,17 @@ def note(text: str, *, quiet: bool = False) -> None:
         _err(styled(safe_text(text), "dim", sys.stderr))
 
 
+def status(text: str) -> None:
+    """Show on standard error how far things are, over what was shown before; "" clears it. For terminals only."""
+    sys.stderr.write("\r\x1b[K" + safe_text(text))
+    sys.stderr.flush()
+
+
+def warn_lines(text: str) -> None:
+    """Several lines on standard error, such as a traceback."""
+    _err(safe_text(text, newlines=True).rstrip("\n"))
+
+
 def warn(text: str) -> None:
     _err(styled("warning:", "yellow", sys.stderr) + " " + safe_text(text))
 

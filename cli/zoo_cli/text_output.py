@@ -76,6 +76,21 @@ class Reading:
             self._at_line_start = True
 
 
+class Counter:
+    """How many samples are whole, on standard error."""
+
+    def __init__(self, count: int) -> None:
+        self._done, self._count = 0, count
+
+    def take(self, piece: TextPiece) -> None:
+        if piece.sample is not None:
+            self._done += 1
+            terminal.status(f"{self._done} of {self._count} samples")
+
+    def close(self) -> None:
+        terminal.status("")
+
+
 class JsonLines:
     """One JSON object a sample on standard output, each as soon as its sample is whole."""
 

@@ -49,12 +49,13 @@ def test_each_error_has_its_exit_code_and_no_traceback(zoo, fails, error, code, 
 
 
 def test_the_traceback_is_shown_when_asked_for(zoo, fails, monkeypatch):
-    fails(ValueError("deep inside"))
+    fails(ValueError("deep inside\x1b[2J"))
     monkeypatch.setenv("ZOO_DEBUG", "1")
     ran = zoo("list")
     assert ran.code == 1
     assert "Traceback (most recent call last)" in ran.err
-    assert "error: ValueError: deep inside" in ran.err
+    assert "error: ValueError: deep inside[2J" in ran.err
+    assert "\x1b" not in ran.err
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,15 @@ def test_wrong_usage_exits_with_2_and_points_to_the_help(zoo, words, said):
     assert "\x1b" not in ran.err
     assert len(ran.err.splitlines()) == 2
     assert "--help` shows what is possible" in ran.err
+
+
+@pytest.mark.parametrize("command", app.BY_MODEL)
+def test_options_before_an_unknown_place_of_the_model_say_that_it_comes_first(zoo, command):
+    assert (
+        f"hint: MODEL comes first: zoo {command} MODEL [options]"
+        in zoo(command, "--colour", "red", "gpt2").err
+    )
+    assert f"`zoo {command} --help`" in zoo(command, "gpt2", "--colour", "red").err
 
 
 def test_usage_of_a_command_points_to_its_own_help(zoo):

@@ -160,6 +160,9 @@ def test_little_room_is_a_warning(zoo, monkeypatch):
     assert "12 MB free" in findings(ran)["cache"]["detail"]
 
 
-def test_the_token_is_never_shown(zoo, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert "hf_secret" not in zoo("doctor").out + zoo("doctor", "--json").out
+def test_tokens_and_passwords_are_never_shown(zoo, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.setenv("HF_ENDPOINT", "https://me:secret@hub.example")
+    shown = zoo("doctor").out + zoo("doctor", "--json").out
+    assert "https://...@hub.example" in shown
+    assert "secret" not in shown

@@ -118,6 +118,15 @@ def test_a_saved_sample_is_not_written_out_as_well(zoo, scripted, tmp_path):
     assert zoo("sample", "gpt2", "-o", str(path), "--yes", "--json").out.startswith('{"index": 0')
 
 
+def test_a_terminal_counts_the_samples_being_saved(zoo, scripted, tmp_path):
+    scripted("a")
+    words = ["sample", "gpt2", "-n", "2", "--seed", "1"]
+    ran = zoo(*words, "-o", str(tmp_path / "a.jsonl"), terminal=True)
+    assert "\r\x1b[K1 of 2 samples\r\x1b[K2 of 2 samples\r\x1b[K" in ran.err
+    assert ran.out == ""
+    assert zoo(*words, "-o", str(tmp_path / "b.jsonl"), "--quiet", terminal=True).err == ""
+
+
 def test_ctrl_c_keeps_whole_samples_and_exits_with_130(zoo, scripted, tmp_path):
     network = scripted("short")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from zoo_cli import human, options, terminal
 
 PACKAGES = ("zoo-core", "zoo-cli", "torch", "huggingface-hub", "safetensors", "numpy", "jinja2", "gguf")
 VARIABLES = ("HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE", "ZOO_HOME", "ZOO_PLUGINS")
+_SECRET = re.compile(r"//[^/@]*@")  # a name and password in an address
 ALMOST_FULL = 1_000_000_000
 
 
@@ -63,7 +65,7 @@ def _findings() -> Iterator[Finding]:
     yield _cache()
     for name in VARIABLES:
         if name in os.environ:
-            yield Finding(name, "ok", os.environ[name] or "empty")
+            yield Finding(name, "ok", _SECRET.sub("//...@", os.environ[name]) or "empty")
     yield from _plugins()
     yield from _registry()
 

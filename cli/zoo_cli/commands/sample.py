@@ -91,6 +91,8 @@ def _sample(
     saved = saving.saved(output, replace=yes) if output else None
     if saved is not None:
         outputs.append(saved)
+        if terminal.is_terminal(sys.stderr) and not quiet:
+            outputs.append(text_output.Counter(count))
     if as_json:
         outputs.append(text_output.JsonLines())
     elif saved is None:
