@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,6 +119,16 @@ def test_every_command_has_a_help_of_plain_lines_in_a_pipe(zoo, name):
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith(f"Usage: zoo {name} ")
     assert not set("\x1b╭│") & set(ran.out)
+
+
+@pytest.mark.parametrize("name", app.COMMANDS)
+def test_the_help_on_a_terminal_says_all_that_it_says_in_a_pipe(zoo, monkeypatch, name):
+    monkeypatch.setenv("TERMINAL_WIDTH", "200")
+    shown = [zoo(name, "--help", terminal=terminal).out for terminal in (False, True)]
+    in_a_pipe, on_a_terminal = (
+        set(re.findall(r"[\w@:/'=.-]{3,}", re.sub(r"\x1b\[[\d;]*m", "", text))) for text in shown
+    )
+    assert in_a_pipe - on_a_terminal <= {"Commands:", "Options:", "Arguments:"}
 
 
 def test_characters_that_the_terminal_lacks_become_question_marks(tmp_path):

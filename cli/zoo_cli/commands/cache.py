@@ -127,7 +127,10 @@ def _gc(
     as_json: options.Json = False,
     _cache_dir: options.CacheDir = None,
 ) -> None:
-    """Remove what nobody needs: interrupted downloads, orphans, the quarantine."""
+    """Remove what nobody needs.
+
+    That is what interrupted downloads left, bytes without a name, and the quarantine.
+    """
     from zoo.weights import cache
 
     found = cache.collect(dry_run=dry_run)
