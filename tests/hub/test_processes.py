@@ -21,11 +21,12 @@ STEP = 10 * 1024 * 1024  # the client writes in steps of this many bytes
 BODY = os.urandom(STEP + 6_000_000)
 
 FETCH = """
-import json, sys
+import json, signal, sys
 from zoo.errors import ZooError
 from zoo.registry.entry import File, Weights
 from zoo.weights import hub
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a shell's background job
 said = json.loads(sys.argv[1])
 weights = Weights("original", repo=said["repo"], revision=said["revision"], files=(File(**said["file"]),))
 try:
