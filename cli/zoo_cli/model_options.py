@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.errors import UsageError
+from zoo.errors import CapabilityError, UsageError
 
 if TYPE_CHECKING:
     from zoo.targets import Target
@@ -43,12 +43,18 @@ def find(model: str, words: Sequence[str]) -> Target:
     return targets.find(model, revision=_value("--revision", words), offline="--offline" in words)
 
 
-def not_found(command: str, model: str) -> UsageError:
-    """The error for a MODEL that only typer could tell from the options before it."""
-    return UsageError(
-        f"{model} comes after options that may be its own",
-        hint=f"MODEL comes first: zoo {command} {model} ...",
-    )
+def text_model(target: Target | None, command: str, model: str) -> Target:
+    """The found target, if it is a text model. None: only typer could tell MODEL from the options before it."""
+    if target is None:
+        raise UsageError(
+            f"{model} comes after options that may be its own",
+            hint=f"MODEL comes first: zoo {command} {model} ...",
+        )
+    if target.family.modality != "text":
+        raise CapabilityError(
+            f"zoo {command} knows text models; {target.name} makes {target.family.modality}"
+        )
+    return target
 
 
 def _set_environment(words: Sequence[str]) -> None:

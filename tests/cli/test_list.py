@@ -8,6 +8,7 @@ from cli.conftest import entry
 from cli.json_shapes import documented, shape
 
 from zoo.errors import RegistryError
+from zoo.plugins import Plugin
 from zoo.registry.entry import Weights
 from zoo_cli.commands.list_models import list_models, plain
 
@@ -113,6 +114,15 @@ def test_a_bad_registry_file_costs_itself_and_a_warning(zoo, registry):
     assert ran.code == 0
     assert ran.out.startswith("tiny\t")
     assert ran.err == "warning: 1 registry file(s) cannot be read; `zoo doctor` says why\n"
+
+
+def test_a_plugin_that_its_metadata_shows_broken_costs_a_warning(zoo, registry, monkeypatch):
+    registry(entry())
+    broken = Plugin("bad", "zoo-bad", "1", "zoo_bad", "zoo_bad", status="broken", reason="claimed twice")
+    monkeypatch.setattr("zoo.plugins.discover", lambda: (broken,))
+    ran = zoo("list")
+    assert ran.out.startswith("tiny\t")
+    assert ran.err == "warning: zoo-bad cannot be used; `zoo doctor` says why\n"
 
 
 def test_hostile_names_reach_no_terminal(zoo, registry):

@@ -180,6 +180,15 @@ def test_another_familys_controls_become_its_flags(zoo, monkeypatch, scripted):
     assert "Scheme of the verse (default none)." in " ".join(zoo("sample", "gpt2", "--help").out.split())
 
 
+@pytest.mark.parametrize("command", ["sample", "chat"])
+def test_a_model_of_another_modality_is_not_taken_for_text(zoo, monkeypatch, command):
+    found = targets.find("gpt2")
+    found = replace(found, family=replace(found.family, modality="image"))
+    monkeypatch.setattr(targets, "find", lambda *_, **__: found)
+    ran = zoo(command, "gpt2")
+    assert (ran.code, "gpt2-small makes image" in ran.err) == (1, True)
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -66,8 +66,7 @@ def _chat(
     from zoo_cli.conversation import Conversation
     from zoo_cli.loading import load, random_seed
 
-    if target is None:
-        raise model_options.not_found("chat", model)
+    target = model_options.text_model(target, "chat", model)
     controls = settings.make(controls_class, asked, what=f"zoo chat {target.name}")
     loaded = load(target, device=device, dtype=dtype, offline=offline, compile_=compile_, quiet=quiet)
     if loaded.tokenizer is None:

@@ -70,6 +70,7 @@ def list_models(
     To a pipe: one model a line, columns divided by tabs (name, plugin, family, task, parameters, status of the
     weights, bytes, installed).
     """
+    from zoo import plugins
     from zoo.registry.catalogue import catalogue
 
     known = catalogue()
@@ -85,6 +86,8 @@ def list_models(
         terminal.note(f"no model matches {pattern!r}" + _wider(pattern))
     if known.problems:
         terminal.warn(f"{len(known.problems)} registry file(s) cannot be read; `zoo doctor` says why")
+    if broken := [found.distribution for found in plugins.discover() if found.status == "broken"]:
+        terminal.warn(f"{', '.join(broken)} cannot be used; `zoo doctor` says why")
 
 
 def _wider(pattern: str) -> str:

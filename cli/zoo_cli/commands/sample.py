@@ -80,35 +80,41 @@ def _sample(
     _cache_dir: options.CacheDir = None,
 ) -> None:
     from zoo import settings
-    from zoo_cli import saving, text_output
+    from zoo_cli import saving
     from zoo_cli.loading import load, random_seed
 
-    if target is None:
-        raise model_options.not_found("sample", model)
+    target = model_options.text_model(target, "sample", model)
     asked["prompt"] = _prompt(asked.get("prompt"), prompt_file)
     controls = settings.make(controls_class, asked, what=f"zoo sample {target.name}")
-    outputs: list[Output] = []
     saved = saving.saved(output, replace=yes) if output else None
-    if saved is not None:
-        outputs.append(saved)
-        if terminal.is_terminal(sys.stderr) and not quiet:
-            outputs.append(text_output.Counter(count))
-    if as_json:
-        outputs.append(text_output.JsonLines())
-    elif saved is None:
-        outputs.append(text_output.Reading(controls.prompt, headers=count > 1))
+    outputs = _outputs(saved, controls.prompt, count, as_json=as_json, quiet=quiet)
     if seed is None:
         seed = random_seed()
         terminal.note(f"seed {seed}", quiet=quiet or as_json or not terminal.is_terminal(sys.stderr))
     loaded = load(target, device=device, dtype=dtype, offline=offline, compile_=compile_, quiet=quiet)
     from zoo.modality.text_model import BATCH_SIZE
+    from zoo_cli.text_output import send
 
     pieces = loaded.stream(
         count=count, seed=seed, start=start, batch_size=batch_size or BATCH_SIZE, controls=controls
     )
-    text_output.send(pieces, start, outputs)
+    send(pieces, start, outputs)
     if saved is not None:
         terminal.note(f"saved {count} sample{'s' * (count != 1)} to {saved.path}", quiet=quiet)
+
+
+def _outputs(saved: Output | None, prompt: str, count: int, *, as_json: bool, quiet: bool) -> list[Output]:
+    """Where the samples go: what is saved is not shown as well, unless as JSON."""
+    from zoo_cli import text_output
+
+    outputs: list[Output] = [] if saved is None else [saved]
+    if saved is not None and terminal.is_terminal(sys.stderr) and not quiet:
+        outputs.append(text_output.Counter(count))
+    if as_json:
+        outputs.append(text_output.JsonLines())
+    elif saved is None:
+        outputs.append(text_output.Reading(prompt, headers=count > 1))
+    return outputs
 
 
 def _prompt(given: str | None, file: Path | None) -> str:
