@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo import targets
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooWarning
 from zoo.registry.catalogue import catalogue
 from zoo.registry.entry import ModelEntry
 
@@ -62,7 +63,8 @@ def load(
     target: as on the command line, or what `zoo.targets.find` found.
     device: auto (the accelerator if there is one), cpu, cuda, cuda:1, ...
     dtype: auto (as stored, but float32 for float16 on a CPU), float32, float16, bfloat16.
-    compile: compiled decoding, faster after a start of a few seconds.
+    compile: faster decoding on a CPU, with kernels that a C compiler builds once. Where that cannot be, a ZooWarning
+        says why, and the model decodes as without it.
     Raises UnknownModelError, PluginError, WeightsError and their kinds; UsageError for a bad device or dtype.
     """
     from zoo.weights import load as loading
@@ -85,7 +87,8 @@ def load(
     if compile:
         from zoo.nn.fast import compiled
 
-        compiled(network)
+        if reason := compiled(network):
+            warnings.warn(reason, ZooWarning, stacklevel=2)
     return _model(found, network, files)
 
 

@@ -83,3 +83,7 @@ class DataError(ZooError):
 
 class TrainingError(ZooError):
     """Training stopped because going on would lose or spoil something."""
+
+
+class ZooWarning(UserWarning):
+    """Something was asked for and cannot be had here; work goes on without it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 from zoo_cli import progress, terminal
@@ -15,12 +16,17 @@ if TYPE_CHECKING:
 def load(
     target: Target, *, device: str, dtype: str, offline: bool, compile_: bool = False, quiet: bool
 ) -> TextModel:
-    """The loaded model of a found target. Raises what `zoo.api.load` raises."""
+    """The loaded model of a found target. Raises what `zoo.api.load` raises; says what it warns of."""
     from zoo import api
+    from zoo.errors import ZooWarning
 
     terminal.note(f"loading {target.name}", quiet=quiet or not terminal.is_terminal(sys.stderr))
-    with progress.downloads(quiet=quiet) as report:
-        return api.load(target, device=device, dtype=dtype, offline=offline, compile=compile_, report=report)
+    with warnings.catch_warnings(record=True) as caught, progress.downloads(quiet=quiet) as report:
+        warnings.simplefilter("always", ZooWarning)
+        model = api.load(target, device=device, dtype=dtype, offline=offline, compile=compile_, report=report)
+    for warning in caught:
+        terminal.warn(str(warning.message))
+    return model
 
 
 def random_seed() -> int:

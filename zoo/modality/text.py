@@ -21,7 +21,9 @@ class TextControls:
 
     prompt: str = setting("", help="text to continue; - reads standard input", flags=("-p",))
     max_tokens: int = setting(256, help="most new tokens a sample", minimum=1, unit="tokens")
-    temperature: float = setting(1.0, help="divides the logits; 0 is --greedy", minimum=0.0)
+    temperature: float = setting(
+        0.8, help="divides the logits; 1 is the model's own distribution, 0 is --greedy", minimum=0.0
+    )
     top_k: int | None = setting(None, help="draw from the k likeliest tokens only", minimum=1, unit="tokens")
     top_p: float | None = setting(
         None, help="draw from the fewest tokens whose probability reaches p", above=0.0, maximum=1.0
