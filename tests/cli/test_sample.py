@@ -288,3 +288,12 @@ class TestTinyModel:
         ran = zoo("sample", str(tiny_gpt2), "--dtype", "int8")
         assert ran.code == 2
         assert "float32, float16, bfloat16" in ran.err
+
+
+def test_compile_without_a_compiler_says_so_and_samples_all_the_same(zoo, tiny_gpt2, monkeypatch):
+    monkeypatch.setenv("CC", "")
+    monkeypatch.setenv("PATH", "")
+    ran = zoo("sample", str(tiny_gpt2), "--prompt", "a", "--seed", "1", "--max-tokens", "3", "--compile")
+    assert ran.code == 0
+    assert ran.out.startswith("a")
+    assert ran.err.startswith("warning: compiled decoding is off: there is no C compiler")
