@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
 
 import zoo_gpt.plugin
 from zoo import settings
 from zoo.family import Family
+from zoo.weights.load import load
 
 LLAMA_3 = {
     "rope_type": "llama3",
@@ -53,8 +54,8 @@ def models() -> dict[str, tuple[Family, Any]]:
     }
 
 
-def reference(config: Any, folder: Path, *, seed: int = 4) -> Any:
-    """A random model of transformers, saved in the folder. Its weights are large enough that every part matters."""
+def random_model(config: Any, *, seed: int = 4) -> Any:
+    """A random model of transformers, its weights large enough that every part of it matters."""
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     with torch.no_grad():
@@ -65,36 +66,29 @@ def reference(config: Any, folder: Path, *, seed: int = 4) -> Any:
                 weight.copy_(torch.randn_like(weight) * 0.2)
             else:
                 weight.copy_(torch.randn_like(weight) * 1.5 / weight.shape[0] ** 0.5)
-    transformers.utils.logging.disable_progress_bar()
-    model.save_pretrained(folder)
     return model
 
 
 def loaded(family: Family, folder: Path) -> Any:
-    """The saved model as this plugin builds it. A loader of a few lines, so that what it tests is the plugin."""
+    """The saved model as this plugin builds it."""
     content = json.loads((folder / "config.json").read_text())
-    plain = family.resolve("from_hub")(content)
-    config = settings.make(family.resolve("config"), plain, what="config.json")
-    with torch.device("meta"):
-        network = family.resolve("build")(config)
-    tensors = {}
-    for stored, tensor in load_file(folder / "model.safetensors").items():
-        placement = family.resolve("place")(stored, config)
-        if placement is not None:
-            tensors[placement.name] = tensor.t() if placement.transpose else tensor
-    network.load_state_dict(tensors, strict=True, assign=True)
-    return network.eval()
+    config = settings.make(family.resolve("config"), family.resolve("from_hub")(content), what="config.json")
+    files = [folder / "model.safetensors"]
+    return load(family.resolve("build"), config, files, place=family.resolve("place"))
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """Models this small gain nothing from threads, and lose much when other work holds the second core."""
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    """Models this small gain nothing from threads, and lose much when other work holds the cores."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
-def make_reference() -> Any:
-    return reference
+def make_model() -> Any:
+    return random_model
 
 
 @pytest.fixture
@@ -106,5 +100,7 @@ def load_saved() -> Any:
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, Any]:
     """(transformers' model, ours) with the same weights, of each layout."""
     family, config = models()[request.param]
-    theirs = reference(config, tmp_path)
+    theirs = random_model(config)
+    transformers.utils.logging.disable_progress_bar()
+    theirs.save_pretrained(tmp_path)
     return theirs, loaded(family, tmp_path)
