@@ -106,10 +106,13 @@ def test_a_cut_connection_is_resumed(hub, long_body, reset):
     body, weights = long_body
     hub.heal()
     hub.fault(NAME, Fault(cut_after=STEP + 100_000, reset=reset, methods=("GET",)), times=1)
-    seen = []
-    assert zoo_hub.fetch(weights, report=seen.append)[NAME].read_bytes() == body
+    steps = []
+    assert zoo_hub.fetch(weights, report=steps.append)[NAME].read_bytes() == body
     assert asked_ranges(hub) == [None, f"bytes={STEP}-"]
-    assert max(step.done for step in seen) == len(body)
+    assert [seen.method for seen in hub.requests] == ["HEAD", "HEAD", "GET", "GET"], (
+        "the client resumes itself"
+    )
+    assert max(step.done for step in steps) == len(body)
 
 
 def test_a_cut_connection_to_a_server_without_ranges_starts_anew(hub, long_body):
@@ -149,6 +152,12 @@ def test_a_resumed_download_of_wrong_bytes_starts_anew(hub, weights):
     assert zoo_hub.fetch(weights)[NAME].read_bytes() == BODY
     assert asked_ranges(hub) == ["bytes=100000-", None]
     assert layout.incomplete_files(layout.repo_folder("user/name")) == []
+
+
+def test_a_page_of_another_size_in_place_of_the_file_is_not_resumed_from(hub, weights):
+    hub.fault(NAME, Fault(change=lambda _: bytes(100_000), methods=("GET",)), times=1)
+    assert zoo_hub.fetch(weights)[NAME].read_bytes() == BODY
+    assert asked_ranges(hub) == [None, None]
 
 
 def test_an_answer_for_another_range_than_the_asked_one_is_refused(hub, weights):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from hub.fixtures import pinned, snapshot, unpinned
@@ -159,13 +160,31 @@ def test_offline_a_cached_file_that_changed_is_an_error_and_is_not_used(hub):
 def test_bytes_outside_the_cache_are_never_moved(hub, tmp_path):
     weights = pinned("user/name", hub.add_repo("user/name", FILES), FILES)
     path = zoo_hub.fetch(weights)["config.json"]
-    outside = tmp_path / "outside.json"
+    outside, link = tmp_path / "outside.json", tmp_path / "link.json"
     outside.write_bytes(b"mine")
+    link.symlink_to(outside)
     path.unlink()
-    path.symlink_to(outside)
+    path.symlink_to(link)
     zoo_hub.fetch(weights)
-    assert outside.read_bytes() == b"mine"
+    assert link.read_bytes() == b"mine"
     assert path.read_bytes() == FILES["config.json"]
+
+
+def test_a_file_that_another_process_fetches_is_waited_for(hub):
+    told = threading.Event()
+    order = []
+
+    def second() -> None:
+        with records.only_process("user/name", told.set):
+            order.append("second")
+
+    with records.only_process("user/name", lambda: pytest.fail("nobody has it")):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert told.wait(10)
+        order.append("first")
+    waiting.join(10)
+    assert order == ["first", "second"]
 
 
 def test_plan_says_what_is_cached_and_asks_for_sizes_nobody_knows(hub):
