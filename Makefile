@@ -13,7 +13,10 @@ demo: $(VENV)/.installed
 	$(BIN)/zoo sample shakespeare-nano --prompt "ROMEO:"
 
 $(VENV)/.installed: $(SOURCES)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# Debian's python3 without python3-venv has no ensurepip: there pip itself fills the environment
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
+	    { $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+	      $(PYTHON) -m pip --quiet --python $(BIN)/python install pip; }
 	$(PIP) torch && $(PIP) $(EDITABLE)
 	touch $@
 

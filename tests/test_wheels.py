@@ -10,9 +10,13 @@ import sysconfig
 import venv
 import zipfile
 from collections.abc import Callable
+from email import message_from_bytes
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECTS = (ROOT, ROOT / "cli", *sorted((ROOT / "plugins").iterdir()))
@@ -21,33 +25,69 @@ PROJECTS = (ROOT, ROOT / "cli", *sorted((ROOT / "plugins").iterdir()))
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("wheels")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
-    subprocess.run([*command, *map(str, PROJECTS)], check=True, timeout=120, capture_output=True)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run(
+        [*command, "-w", str(folder), *map(str, PROJECTS)], check=True, timeout=120, capture_output=True
+    )
     return sorted(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
 def installed(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """Runs the command of an environment that has the wheels and, linked in, only their dependencies."""
+    """Runs the command of an environment that has the wheels and what they say they need, and nothing else."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder / "venv", with_pip=False)
     site = next((folder / "venv" / "lib").glob("python*/site-packages"))
-    ours = ("zoo", "_editable_impl_zoo", "__editable__")
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if not entry.name.startswith(ours) and entry.suffix != ".pth":
-            (site / entry.name).symlink_to(entry)
+    source = Path(sysconfig.get_path("purelib"))
+    for name in sorted(needed(wheels)):
+        files = metadata.distribution(name).files or ()
+        for top in {file.parts[0] for file in files if file.parts[0] not in ("..", "__pycache__")}:
+            (site / top).symlink_to(source / top)
     python = folder / "venv" / "bin" / "python"
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+    ]
     subprocess.run([*command, *map(str, wheels)], check=True, timeout=120, capture_output=True)
     home = {"HOME": str(folder), "HF_HUB_OFFLINE": "1", "PATH": os.environ["PATH"]}
 
     def run(*arguments: str) -> str:
-        return subprocess.run(
-            [str(python.parent / arguments[0]), *arguments[1:]],
-            check=True, timeout=120, capture_output=True, text=True, env=home, cwd=folder,
-        ).stdout  # fmt: skip
+        command = [str(python.parent / arguments[0]), *arguments[1:]]
+        done = subprocess.run(
+            command, timeout=120, capture_output=True, text=True, env=home, cwd=folder, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     return run
+
+
+def needed(wheels: list[Path]) -> set[str]:
+    """The distributions that the wheels declare as dependencies, and what these need in turn, without our own."""
+    declared: dict[str, list[str]] = {}
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+            said = message_from_bytes(archive.read(name))
+        declared[canonicalize_name(said["Name"])] = said.get_all("Requires-Dist", [])
+    waiting = [(name, "") for name in declared]
+    seen = set(waiting)
+    while waiting:
+        name, extra = waiting.pop()
+        for line in declared[name] if name in declared else metadata.requires(name) or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                more = {(canonicalize_name(requirement.name), wanted) for wanted in ("", *requirement.extras)}
+                waiting += more - seen
+                seen |= more
+    return {name for name, _ in seen} - declared.keys()
 
 
 def test_each_distribution_has_a_wheel_with_its_licence_and_no_large_file(wheels: list[Path]) -> None:
@@ -65,7 +105,9 @@ def test_the_wheels_alone_list_their_models(installed: Callable[..., str]) -> No
 
 
 def test_the_wheels_alone_sample_the_embedded_model(installed: Callable[..., str]) -> None:
-    text = installed("zoo", "sample", "shakespeare-nano", "--prompt", "ROMEO:", "--seed", "1", "--max-tokens", "20")
+    text = installed(
+        "zoo", "sample", "shakespeare-nano", "--prompt", "ROMEO:", "--seed", "1", "--max-tokens", "20"
+    )
     assert text.startswith("ROMEO:")
     assert len(text) > len("ROMEO:") + 10
 
