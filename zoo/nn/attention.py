@@ -34,7 +34,7 @@ class Cache:
         return self.keys.shape[3]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Forget all other rows."""
+        """Hold these rows only; a row that is named several times is copied."""
         chosen = torch.tensor(rows, device=self.keys.device)
         self.keys, self.values = self.keys[:, chosen], self.values[:, chosen]
         self.lengths = self.lengths[chosen]

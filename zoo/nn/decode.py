@@ -50,8 +50,7 @@ def generate(
     limits = [min(len(prompt) + controls.max_tokens, network.context) for prompt in prompts]
     rows = list(range(len(texts)))  # rows of the batch, as rows of the caller
     draws = noise.rows(len(rows), "tokens")
-    cache = network.new_cache(len(rows), _round_up(max(limits)))
-    logits = _prefill(network, texts, cache)
+    cache, logits = _begin(network, texts, max(limits))
     while True:
         gumbel = None if is_greedy(controls) else draws.gumbel(logits.shape[-1])
         chosen = _choose_alike(network, logits, [texts[row] for row in rows], gumbel, controls)
@@ -92,6 +91,21 @@ def _each_alone(
         if all(token is None for token in step):
             return
         yield step
+
+
+def _begin(
+    network: LanguageModel, texts: Sequence[Sequence[int]], longest: int
+) -> tuple[Cache, torch.Tensor]:
+    """A cache with room for `longest` tokens a row that holds the texts, and the logits after each. One text for all
+    rows is read once."""
+    if any(text != texts[0] for text in texts):
+        cache = network.new_cache(len(texts), _round_up(longest))
+        return cache, _prefill(network, texts, cache)
+    cache = network.new_cache(1, _round_up(longest))
+    logits = _prefill(network, texts[:1], cache)
+    if len(texts) > 1:
+        cache.keep([0] * len(texts))
+    return cache, logits.expand(len(texts), -1)
 
 
 def _round_up(size: int) -> int:

@@ -122,3 +122,27 @@ def test_a_short_row_may_go_on_long_after_a_long_one_met_the_context():
     steps = list(model.sample([[3] * 60, [5]], Noise(0), controls))
     alone = [step[0] for step in model.sample([[5]], Noise(0), controls)]
     assert [step[1] for step in steps] == alone
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_samples_of_one_prompt_are_those_of_each_alone(kind):
+    model = network(kind)
+    steps = list(model.sample([PROMPTS[0]] * 5, Noise(11), CONTROLS["plain"]))
+    texts = [[step[row] for step in steps] for row in range(5)]
+    alone = [
+        [step[0] for step in model.sample([PROMPTS[0]], Noise(11, row), CONTROLS["plain"])]
+        for row in range(5)
+    ]
+    assert texts == alone
+    assert len(set(map(tuple, texts))) == 5
+
+
+def test_one_prompt_for_all_samples_is_read_once(monkeypatch):
+    model = network("gpt2")
+    read = []
+    step = model.step
+    monkeypatch.setattr(
+        model, "step", lambda tokens, *rest: read.append(tuple(tokens.shape)) or step(tokens, *rest)
+    )
+    list(model.sample([[5, 9, 2]] * 4, Noise(11), TextControls(max_tokens=3)))
+    assert read == [(1, 3), (4, 1), (4, 1)]
