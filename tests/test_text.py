@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import pytest
+from byte_tokenizer import ByteTokenizer
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -13,25 +13,7 @@ from hypothesis import strategies as st
 from zoo.modality.text import TextWriter
 
 
-class Bytes:
-    """A tokenizer whose tokens are bytes."""
-
-    vocabulary = 257
-    end = frozenset({256})
-    chat_template = ""
-    special: ClassVar[dict[str, str]] = {}
-    start = (256,)
-
-    def encode(self, text: str) -> list[int]:
-        return list(text.encode())
-
-    encode_chat = encode
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        return bytes(token for token in tokens if token < 256).decode(errors="replace")
-
-
-class Words(Bytes):
+class Words(ByteTokenizer):
     """A tokenizer that writes a space only between tokens, as GPT-1's does."""
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -39,7 +21,7 @@ class Words(Bytes):
 
 
 def write(text: str | bytes, *, stop: tuple[str, ...] = ()) -> tuple[list[str], TextWriter]:
-    writer = TextWriter(Bytes(), stop=stop)
+    writer = TextWriter(ByteTokenizer(), stop=stop)
     pieces = []
     for token in text.encode() if isinstance(text, str) else text:
         pieces.append(writer.add(token))

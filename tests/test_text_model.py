@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
+from byte_tokenizer import END, ByteTokenizer
 from torch import nn
 
-from zoo.errors import CapabilityError, UsageError
+from zoo.errors import CapabilityError, UsageError, WeightsError
 from zoo.family import Family
 from zoo.modality.text import TextControls, TextSample
 from zoo.modality.text_model import TextModel
 from zoo.noise import Noise
 
-END = 256
-
-
-class Bytes:
-    vocabulary = 257
-    end = frozenset({END})
-    chat_template = ""
-    special: ClassVar[dict[str, str]] = {}
-    start = (END,)
-
-    def encode(self, text: str) -> list[int]:
-        return list(text.encode())
-
-    encode_chat = encode
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        return bytes(token for token in tokens if token < END).decode(errors="replace")
-
 
 class Counting(nn.Module):
     """Continues each prompt with its sample's index and the letters a, b, c, ...; ends after `letters` of them."""
 
-    def __init__(self, context: int = 100, letters: int = 30) -> None:
+    def __init__(self, context: int = 100, letters: int = 30, vocabulary: int = 257) -> None:
         super().__init__()
-        self.context, self.letters = context, letters
+        self.context, self.letters, self.vocabulary = context, letters, vocabulary
         self.batches: list[int] = []
         self.steps = 0
 
@@ -57,7 +40,7 @@ class Counting(nn.Module):
             ]
 
 
-def model(tokenizer: Any = Bytes(), **settings: int) -> TextModel:  # noqa: B008 - it holds no state
+def model(tokenizer: Any = ByteTokenizer(), **settings: int) -> TextModel:  # noqa: B008 - it holds no state
     family = Family("counting", "text", "", "", "zoo.modality.text:TextControls")
     return TextModel("counting", family, None, Counting(**settings), {}, tokenizer=tokenizer)
 
@@ -122,6 +105,27 @@ def test_truncate_left_keeps_the_end_of_the_prompt_and_room_for_the_answer() -> 
     assert model(context=10).encode_prompt(
         "abcdefghijkl", TextControls(max_tokens=3, truncate="left")
     ) == list(b"fghijkl")
+
+
+def test_truncate_left_keeps_what_the_tokenizer_puts_in_front_of_every_text() -> None:
+    class Begun(Bytes):
+        def encode(self, text: str) -> list[int]:
+            return [END, *text.encode()]
+
+    controls = TextControls(max_tokens=3, truncate="left")
+    tokens = model(Begun(), context=10).encode_prompt("abcdefghijkl", controls)
+    assert tokens == [END, *b"ghijkl"]
+
+
+def test_token_ids_that_the_network_does_not_know_are_refused() -> None:
+    drawn = model(vocabulary=100)
+    said = "token id 120, but the network of counting knows 0 to 99"
+    with pytest.raises(WeightsError, match=said):
+        list(drawn.samples("abcx"))
+    with pytest.raises(WeightsError, match=said):
+        list(drawn.stream_tokens([97, 120], controls=TextControls()))
+    assert drawn.network.steps == 0
+    assert list(drawn.sample("abc", max_tokens=1)) == ["abc0"]
 
 
 def test_an_empty_prompt_starts_a_new_text() -> None:

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from zoo.weights.hub import Progress
 
 HUB_PREFIX = "hf:"
+COMPANION = re.compile(r"[\w.-]+\.(json|txt|jinja|model)")
+"""The text files beside the weights: config, tokenizer, chat template."""
 
 _MOST_CONFIG_BYTES = 1 << 20
 _SHARD = re.compile(r"(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
-_COMPANION = re.compile(r"[\w.-]+\.(json|txt|jinja|model)")
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def _listing(repo: str, revision: str, offline: bool) -> Weights:
 
 def _wanted(weights: Weights) -> Weights:
     """Only the files a model is loaded from: safetensors and the small text files at the repo's root."""
-    kept = [file for file in weights.files if _SHARD.fullmatch(file.name) or _COMPANION.fullmatch(file.name)]
+    kept = [file for file in weights.files if _SHARD.fullmatch(file.name) or COMPANION.fullmatch(file.name)]
     if not any(file.name.endswith(".safetensors") for file in kept):
         raise WeightsError(
             f"{HUB_PREFIX}{weights.repo}@{weights.revision} has no model.safetensors",

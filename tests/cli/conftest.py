@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
+from byte_tokenizer import ByteTokenizer
 
 from zoo.errors import RegistryError
 from zoo.registry.catalogue import Catalogue
@@ -74,24 +75,6 @@ def zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Ran(code, out, err)
 
     return run
-
-
-class ByteTokenizer:
-    """A token a byte; 256 ends a text."""
-
-    vocabulary = 257
-    end = frozenset({256})
-    chat_template = ""
-    special: ClassVar[dict[str, str]] = {}
-    start = (256,)
-
-    def encode(self, text: str) -> list[int]:
-        return list(text.encode())
-
-    encode_chat = encode
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        return bytes(token for token in tokens if token < 256).decode(errors="replace")
 
 
 class Script:

@@ -1,16 +1,10 @@
-"""Tensors this small gain nothing from threads, and lose much when other work holds the cores."""
+"""Every test here computes in one thread: what other work holds the cores makes no difference then."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-import torch
 
 
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(autouse=True, scope="module")
+def small(one_thread: None) -> None:
+    """See `one_thread`."""

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import torch
+from byte_tokenizer import ByteTokenizer
 from torch import nn
 from torch.nn import functional
-
-END = 256
-
-
-class Bytes:
-    vocabulary = 257
-    end = frozenset({END})
-    chat_template = ""
-    special: ClassVar[dict[str, str]] = {}
-    start = (END,)
-
-    def encode(self, text: str) -> list[int]:
-        return list(text.encode())
-
-    encode_chat = encode
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        return bytes(token for token in tokens if token < END).decode(errors="replace")
 
 
 class Pairs(nn.Module):
@@ -59,8 +40,8 @@ class Letters:
 
 
 @pytest.fixture
-def tokenizer() -> Bytes:
-    return Bytes()
+def tokenizer() -> ByteTokenizer:
+    return ByteTokenizer()
 
 
 @pytest.fixture
@@ -82,9 +63,3 @@ def works(tmp_path: Path) -> Path:
         lines = (f"{name.upper()}:\nThe {name} tree counts {number} rings tonight.\n" for number in range(20))
         (folder / f"{name}.txt").write_text("".join(lines), encoding="utf-8")
     return folder
-
-
-@pytest.fixture
-def own_threads() -> None:
-    """The same sums in the same order, whatever else ran in this process."""
-    torch.set_num_threads(1)

@@ -13,7 +13,7 @@ from zoo.train.plan import Plan, learning_rate
 
 PLAN = Plan(steps=5, warmup=2, learning_rate=0.05, weight_decay=0.5, gradient_clip=0.1, evaluate_every=2)
 
-pytestmark = pytest.mark.usefixtures("own_threads")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def weights(network):

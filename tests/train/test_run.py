@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import safetensors.torch
 import torch
 
 from zoo import api
-from zoo.errors import CapabilityError, PluginError, TrainingError, UnknownModelError, UsageError
+from zoo.errors import CapabilityError, DataError, PluginError, TrainingError, UnknownModelError, UsageError
 from zoo.family import Family
 from zoo.train import checkpoint, recipe, run, start
 from zoo.train.bits import bits_per_byte
@@ -29,7 +30,7 @@ SMALL = Recipe(
     ),
 )
 
-pytestmark = pytest.mark.usefixtures("own_threads")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def changed(**plan):
@@ -56,9 +57,8 @@ def same(first, second):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, one_thread):
     """One run for the tests that only look at it: (its works, the run, its steps)."""
-    torch.set_num_threads(1)
     works = tmp_path_factory.mktemp("works")
     for name in ("ash", "birch", "cedar"):
         text = "".join(
@@ -237,8 +237,60 @@ def test_a_config_that_cannot_be_leaves_no_folder(works, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_resuming_needs_a_checkpoint_and_the_same_text(works, tmp_path):
-    with pytest.raises(TrainingError, match=r"has no checkpoint\.safetensors to go on from"):
+@pytest.mark.parametrize("there", [True, False])
+def test_a_run_that_cannot_begin_leaves_the_folder_as_it_was(works, tmp_path, there):
+    folder = tmp_path / "run"
+    if there:
+        folder.mkdir()
+    wide = {**SMALL.config, "context": 100_000}
+    with pytest.raises(DataError, match="tokens") as raised:
+        run.begin(Recipe("gpt2", wide, SMALL.data, SMALL.plan), works, folder)
+    assert folder.exists() == there
+    assert "--set data.window=" in raised.value.hint
+    window = int(raised.value.hint.rpartition("=")[2])
+    shorter = dataclasses.replace(SMALL.data, window=window)
+    assert run.begin(Recipe("gpt2", wide, shorter, SMALL.plan), works, folder).batches.window == window
+
+
+def test_a_run_stopped_before_its_first_checkpoint_is_resumed_from_the_start(works, tmp_path):
+    whole, _ = trained(SMALL, works, tmp_path / "whole")
+    begun = run.begin(SMALL, works, tmp_path / "stopped")
+    steps = run.steps(begun, device="cpu")
+    next(steps), next(steps)
+    steps.close()
+    with pytest.raises(UsageError) as raised:
+        run.begin(SMALL, works, tmp_path / "stopped")
+    assert raised.value.hint == "name another, or go on there with --resume"
+    resumed = run.resume(works, tmp_path / "stopped")
+    assert [step.step for step in run.steps(resumed, device="cpu")] == [1, 2, 3, 4, 5, 6]
+    assert same(tensors(whole.folder), tensors(resumed.folder))
+    assert losses(resumed.folder) == losses(whole.folder)
+
+
+def test_a_run_without_checkpoints_is_not_resumed_over_its_weights(works, tmp_path):
+    trained(changed(checkpoint_every=0), works, tmp_path / "run")
+    with pytest.raises(
+        TrainingError, match=r"keeps no checkpoints to go on from: its plan\.checkpoint_every is 0"
+    ):
+        run.resume(works, tmp_path / "run")
+
+
+def test_only_small_text_files_of_a_start_are_copied(finished, tmp_path, monkeypatch):
+    _, begun, _ = finished
+    model = tmp_path / "model"
+    model.mkdir()
+    for name in (run.WEIGHTS, run.TOKENIZER):
+        (model / name).write_bytes((begun.folder / name).read_bytes())
+    for name in ("pytorch_model.bin", "pytorch_model.bin.index.json", "notes.md", "chat_template.jinja"):
+        (model / name).write_text("{}")
+    (model / "corpus.txt").write_text("x" * 300_000)
+    monkeypatch.setattr(start, "_MOST_BYTES", 200_000)
+    files = start.tokenizer_files(start.find(str(model)))
+    assert sorted(files) == ["chat_template.jinja", "tokenizer.json"]
+
+
+def test_resuming_needs_a_run_and_the_same_text(works, tmp_path):
+    with pytest.raises(TrainingError, match=r"has no recipe\.yaml, so there is no run to go on with"):
         run.resume(works, tmp_path / "absent")
     trained(SMALL, works, tmp_path / "run")
     (works / "ash.txt").write_text((works / "ash.txt").read_text() + "One line more.\n")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 
+from zoo.train import run
 from zoo_cli.main import main
 
 TINY = [
@@ -20,7 +22,7 @@ TINY = [
 ]
 TINY += ["--set", "config.heads=2", "--set", "data.vocabulary=300", "--device", "cpu"]
 
-pytestmark = pytest.mark.usefixtures("own_threads")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_a_run_is_said_on_standard_output_and_its_course_on_standard_error(works, tmp_path, capsys):
@@ -73,6 +75,30 @@ def test_a_finished_run_is_resumed_to_no_further_step(works, tmp_path, capsys):
     first = capsys.readouterr().out
     assert main(["train", "-d", str(works), "-o", str(tmp_path / "run"), "--resume"]) == 0
     assert capsys.readouterr().out == first
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "said"),
+    [
+        (1, 2, "stopped before the first checkpoint; --resume begins again"),
+        (2, 2, "stopped; --resume goes on from the last checkpoint"),
+        (2, 0, "stopped; a run whose plan.checkpoint_every is 0 cannot be resumed"),
+    ],
+)
+def test_ctrl_c_says_what_can_be_done(works, tmp_path, capsys, monkeypatch, steps, every, said):
+    real = run.steps
+
+    def interrupted(*given, **named):
+        yield from itertools.islice(real(*given, **named), steps)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "steps", interrupted)
+    words = ["train", "gpt2", "-d", str(works), "-o", str(tmp_path / "run"), "--steps", "4", *TINY]
+    assert main([*words, "--set", f"plan.checkpoint_every={every}"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == said
+    monkeypatch.setattr(run, "steps", real)
+    resumed = main(["train", "-d", str(works), "-o", str(tmp_path / "run"), "--resume"])
+    assert resumed == (0 if every else 1)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,38 +66,63 @@ class Run:
 def begin(wanted: Recipe, source: Path, folder: Path, *, offline: bool = False) -> Run:
     """Read the data, learn or copy the tokenizer, make or load the network, and write down the whole recipe.
 
-    source: a text file, or a folder of them. folder: new or empty.
+    source: a text file, or a folder of them. folder: new or empty; as it was before when this raises.
     Raises UsageError, DataError, and what finding and loading a model raises.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(
-            f"{folder} is not an empty folder", hint="name another, or go on there with --resume"
-        )
+        begun = (folder / RECIPE).is_file()
+        hint = "name another, or go on there with --resume" if begun else "name another"
+        raise UsageError(f"{folder} is not an empty folder", hint=hint)
     origin = start.find(wanted.start, offline=offline)
     split = data.split(data.read_documents(source), wanted.data, wanted.plan.seed)
     _check_config(origin, wanted)
-    folder.mkdir(parents=True, exist_ok=True)
-    if origin.model is None:
-        texts = (document.text for document in split.train)
-        vocabulary.learn(texts, wanted.data.vocabulary, folder / TOKENIZER)
-    for name, path in start.tokenizer_files(origin, offline=offline).items():
-        shutil.copyfile(path, folder / name)
-    run = _prepare(wanted, origin, split, folder, offline)
-    (folder / RECIPE).write_text(recipe.to_yaml(run.recipe), encoding="utf-8")
+    with _emptied_on_failure(folder):
+        if origin.model is None:
+            texts = (document.text for document in split.train)
+            vocabulary.learn(texts, wanted.data.vocabulary, folder / TOKENIZER)
+        for name, path in start.tokenizer_files(origin, offline=offline).items():
+            shutil.copyfile(path, folder / name)
+        run = _prepare(wanted, origin, split, folder, offline)
+        (folder / RECIPE).write_text(recipe.to_yaml(run.recipe), encoding="utf-8")
     return run
 
 
-def resume(source: Path, folder: Path, *, offline: bool = False) -> Run:
-    """The run of a folder, where its checkpoint was.
+@contextmanager
+def _emptied_on_failure(folder: Path) -> Iterator[None]:
+    """The folder, which is new or empty; so it is again when the body raises, and the run can be begun once more."""
+    new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for written in folder.iterdir():
+            written.unlink()
+        if new:
+            folder.rmdir()
+        raise
 
-    Raises TrainingError when there is no checkpoint, or when the text is another than before.
+
+def resume(source: Path, folder: Path, *, offline: bool = False) -> Run:
+    """The run of a folder, where its checkpoint was; at step 0 when it was stopped before the first one.
+
+    Raises TrainingError when the folder holds no run, when the run keeps no checkpoints, or when the text is another
+    than that of the checkpoint.
     """
-    if not (folder / CHECKPOINT).is_file():
-        raise TrainingError(f"{folder} has no {CHECKPOINT} to go on from", hint="start without --resume")
+    if not (folder / RECIPE).is_file():
+        hint = "start one without --resume, in a new or empty folder"
+        raise TrainingError(f"{folder} has no {RECIPE}, so there is no run to go on with", hint=hint)
     wanted = recipe.read(folder / RECIPE)
+    stored = (folder / CHECKPOINT).is_file()
+    if not stored and not wanted.plan.checkpoint_every:
+        raise TrainingError(
+            f"{folder} keeps no checkpoints to go on from: its plan.checkpoint_every is 0",
+            hint=f"begin it again in another folder: --recipe {folder / RECIPE}",
+        )
     origin = start.find(wanted.start, offline=offline)
     split = data.split(data.read_documents(source), wanted.data, wanted.plan.seed)
     run = _prepare(wanted, origin, split, folder, offline)
+    if not stored:
+        return run
     notes = checkpoint.read(run.learner, folder / CHECKPOINT)
     if notes.get("data") != run.batches.fingerprint:
         raise TrainingError(f"{source} is not the text that {folder} was trained on")

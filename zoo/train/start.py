@@ -16,6 +16,8 @@ from zoo.errors import CapabilityError, PluginError, UnknownModelError
 from zoo.family import Family
 from zoo.targets import Target
 
+_MOST_BYTES = 64 << 20  # of a tokenizer's file; a vocabulary of 262,144 tokens takes 33 MB
+
 
 @dataclass(frozen=True)
 class Start:
@@ -64,11 +66,20 @@ def _model(name: str, offline: bool) -> Start:
 
 
 def tokenizer_files(start: Start, *, offline: bool = False) -> dict[str, Path]:
-    """The model's files but its weights; none for a new network, which learns its own vocabulary."""
+    """The model's small text files, its tokenizer's among them; none for a new network, which learns its own.
+
+    A folder may hold much else: weights in other formats, text to train on.
+    """
     if start.model is None:
         return {}
     files = targets.files(start.model, offline=offline)
-    return {name: path for name, path in files.items() if ".safetensors" not in name}
+    return {
+        name: path
+        for name, path in files.items()
+        if targets.COMPANION.fullmatch(name)
+        and not name.endswith(".index.json")  # it lists shards of weights
+        and path.stat().st_size <= _MOST_BYTES
+    }
 
 
 def network(start: Start, config: Any, seed: int, *, offline: bool = False) -> nn.Module:

@@ -64,7 +64,9 @@ def _train(
             help="Any setting, such as config.layers=2, plan.learning_rate=3e-4 or data.vocabulary=512.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with RUN from its checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with RUN from its last checkpoint.")
+    ] = False,
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="auto or cpu.", rich_help_panel=options.COMMON)
     ] = "auto",
@@ -128,9 +130,19 @@ def _watch(run: Run, steps: Iterable[Step], *, quiet: bool) -> Step | None:
                 if last.results or (not bar and plan.due(max(1, plan.steps // _LINES), last.step)):
                     terminal.note(f"step {last.step}: {_line(last)}{_results(last)}", quiet=quiet)
     except KeyboardInterrupt:
-        terminal.note("stopped; --resume goes on from the last checkpoint", quiet=quiet)
+        terminal.note(_stopped(run), quiet=quiet)
         raise
     return last
+
+
+def _stopped(run: Run) -> str:
+    from zoo.train.run import CHECKPOINT
+
+    if (run.folder / CHECKPOINT).is_file():
+        return "stopped; --resume goes on from the last checkpoint"
+    if run.recipe.plan.checkpoint_every:
+        return "stopped before the first checkpoint; --resume begins again"
+    return "stopped; a run whose plan.checkpoint_every is 0 cannot be resumed"
 
 
 def _line(step: Step) -> str:
