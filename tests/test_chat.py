@@ -8,7 +8,7 @@ import time
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from zoo.errors import MissingDependencyError, UsageError, WeightsError
+from zoo.errors import MissingDependencyError, UsageError, WeightsError, ZooError
 from zoo.modality import chat
 from zoo.modality.chat import Message, render
 from zoo.modality.chat_worker import MOST_CHARACTERS, rendered
@@ -154,6 +154,21 @@ def test_without_jinja2_the_package_to_install_is_named(monkeypatch):
     with pytest.raises(MissingDependencyError) as raised:
         render("x", [], {})
     assert "zoo-core[chat]" in raised.value.hint
+
+
+def test_the_worker_finds_what_this_process_finds(monkeypatch, tmp_path):
+    (tmp_path / "user-site" / "zoo" / "modality").mkdir(parents=True)
+    for name in ("__init__.py", "modality/__init__.py"):
+        (tmp_path / "user-site" / "zoo" / name).touch()
+    worker = tmp_path / "user-site" / "zoo" / "modality" / "chat_worker.py"
+    worker.write_text('def main(): print(\'{"text": "from the user\\\'s site-packages"}\')')
+    monkeypatch.syspath_prepend(str(tmp_path / "user-site"))
+    assert render("x", [], {}) == "from the user's site-packages"
+    worker.write_text("import no_such_module")
+    with pytest.raises(
+        ZooError, match="does not work: ModuleNotFoundError: No module named 'no_such_module'"
+    ):
+        render("x", [], {})
 
 
 def test_the_worker_limits_its_own_memory_and_processor_time():

@@ -14,12 +14,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo.errors import MissingDependencyError, UsageError, WeightsError
+from zoo.errors import MissingDependencyError, UsageError, WeightsError, ZooError
 
 MOST_TEMPLATE_CHARACTERS = 200_000
 
 _SECONDS = 20.0
-_WORKER = "zoo.modality.chat_worker"
+_WORKER = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from zoo.modality import chat_worker
+chat_worker.main()
+"""
+_TOO_MUCH = {"error": "it takes too much time or memory"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ def render(template: str, messages: Sequence[Message], special: Mapping[str, str
 
     special: names the template may use, such as bos_token, to their text.
     Raises UsageError when the template refuses these messages (say, a system message where it knows none),
-    WeightsError when it is broken, forbidden or endless, MissingDependencyError without jinja2.
+    WeightsError when it is broken, forbidden or endless, MissingDependencyError without jinja2, ZooError when the
+    process for it does not start.
     """
     if importlib.util.find_spec("jinja2") is None:
         raise MissingDependencyError("chat templates need jinja2", hint='pip install "zoo-core[chat]"')
@@ -54,15 +61,31 @@ def render(template: str, messages: Sequence[Message], special: Mapping[str, str
 
 def _ask(request: dict[str, object]) -> dict[str, str]:
     """What the worker process answers; `error` when it was ended for using too much time or memory."""
+    # -I leaves the environment out, PYTHONPATH and the user's site-packages too: modules come from where this
+    # process has them
+    places = json.dumps([str(place) for place in sys.path])
     try:
         worker = subprocess.run(
-            [sys.executable, "-I", "-m", _WORKER],
+            [sys.executable, "-I", "-c", _WORKER, places],
             input=json.dumps(request).encode(),
             capture_output=True,
             timeout=_SECONDS,
             check=False,
         )
+    except subprocess.TimeoutExpired:
+        return _TOO_MUCH
+    if (
+        worker.returncode < 0 or b"MemoryError" in worker.stderr
+    ):  # the processor's or the memory's limit ended it
+        return _TOO_MUCH
+    try:
         answer: dict[str, str] = json.loads(worker.stdout)
-    except (subprocess.TimeoutExpired, ValueError):  # no whole answer: a limit ended it
-        return {"error": "it takes too much time or memory"}
+    except ValueError:
+        said = worker.stderr.decode(errors="replace").strip().splitlines() or [
+            f"exit code {worker.returncode}"
+        ]
+        raise ZooError(
+            f"the process that renders chat templates does not work: {said[-1][:500]}",
+            hint="run `zoo doctor`",
+        ) from None
     return answer
