@@ -36,15 +36,15 @@ class Conversation:
     def answer(self, text: str, *, seed: int) -> Generator[TextPiece]:
         """Say `text`; the pieces of the model's answer, which is remembered as far as it was heard.
 
-        Raises UsageError when `text` alone is longer than the context, and what `chat.render` raises; then the
-        turn does not count.
+        Raises UsageError when `text` alone is longer than the context, and what `chat.render` raises; then, and
+        when Ctrl-C comes before the model begins, the turn does not count.
         """
-        before = list(self._turns)
-        self._turns.append(Message("user", text))
+        before = list(self._turns), self.forgotten
         try:
+            self._turns.append(Message("user", text))
             tokens = self._tokens()
-        except Exception:
-            self._turns = before
+        except BaseException:  # Ctrl-C too: a question without an answer would stay
+            self._turns, self.forgotten = before
             raise
         heard: list[str] = []
         try:

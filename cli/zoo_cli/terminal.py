@@ -109,6 +109,13 @@ def _err(line: str) -> None:
     sys.stderr.flush()
 
 
+def ask(question: str) -> None:
+    """Write on standard error what waits for an answer on the same line."""
+    sys.stdout.flush()
+    sys.stderr.write(safe_text(question))
+    sys.stderr.flush()
+
+
 def confirm(question: str, *, yes: bool) -> bool:
     """Ask on the terminal. `yes` answers for the person. Raises UsageError where nobody can be asked."""
     if yes:
@@ -117,8 +124,7 @@ def confirm(question: str, *, yes: bool) -> bool:
         from zoo.errors import UsageError
 
         raise UsageError("this needs a yes, and there is no terminal to ask on", hint="add --yes")
-    sys.stderr.write(safe_text(question) + " [y/N] ")
-    sys.stderr.flush()
+    ask(f"{question} [y/N] ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

@@ -1,7 +1,13 @@
 """zoo chat: turns, history, the model's own template, and what happens when the context is full."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from conftest import CHATML
+
+from zoo.modality import chat
 
 REFUSING = (
     "{% if messages[0].role == 'system' %}{{ raise_exception('no system role here') }}{% endif %}" + CHATML
@@ -123,6 +129,39 @@ def test_ctrl_c_stops_an_answer_on_a_terminal_and_keeps_what_was_heard(zoo, scri
     assert ran.code == 0
     assert ran.out == "first\nfirst second\n"
     assert "assistant\nfirst<|im_end|>\n<|im_start|>user\non<" in network.prompts[1]
+
+
+def test_a_question_interrupted_while_the_template_renders_never_was(zoo, scripted, monkeypatch):
+    network = scripted("answer", chat_template=CHATML, context=200)
+    here, asked = chat.render, []
+
+    def interrupted_once(template, messages, special):
+        asked.append(messages[-1].content)
+        if asked.count("lost") == 2:  # once the oldest turn was dropped to make room
+            asked.clear()
+            raise KeyboardInterrupt
+        return here(template, messages, special)
+
+    monkeypatch.setattr(chat, "render", interrupted_once)
+    types(monkeypatch, "first " + "x" * 40, "lost", "next")
+    ran = zoo("chat", "gpt2", "--max-tokens", "60", terminal=True)
+    assert ran.code == 0
+    assert "lost" not in "".join(network.prompts)
+    assert len(network.prompts) == 2
+    assert "the first 2 messages are forgotten" in ran.err
+
+
+def test_the_prompt_of_a_conversation_into_a_pipe_is_no_result(monkeypatch, capsys):
+    pty = pytest.importorskip("pty")
+    master, slave = pty.openpty()
+    os.write(master, b"hail\n")
+    code = "from zoo_cli.commands import chat; print(repr(chat._line(True)))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], stdin=slave, capture_output=True, text=True, check=True
+    )
+    os.close(master)
+    os.close(slave)
+    assert (ran.stdout, ran.stderr) == ("'hail'\n", "> ")
 
 
 def test_ctrl_c_in_a_pipe_ends_with_130(zoo, scripted):

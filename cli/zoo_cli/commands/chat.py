@@ -26,6 +26,8 @@ answer. Standard input may be a pipe.
 NOT_IN_CHAT = ("prompt", "truncate")
 """Controls without a meaning here: the turns are the prompt, and the oldest are dropped when the context is full."""
 
+_PROMPT = "> "
+
 
 def register(app: typer.Typer, words: Sequence[str]) -> None:
     model = model_options.model_word(words)
@@ -101,10 +103,13 @@ def _line(interactive: bool) -> str | None:
         return sys.stdin.readline() or None
     with contextlib.suppress(ImportError):  # Windows has none
         import readline  # noqa: F401 - importing it gives `input` editing and a history
+    shown = terminal.is_terminal(sys.stdout)  # else `input` would write the prompt among the results
+    if not shown:
+        terminal.ask(_PROMPT)
     try:
-        return input("> ")
+        return input(_PROMPT if shown else "")
     except EOFError:
-        terminal.out()
+        terminal.note("")  # ends the prompt's line
         return None
 
 
