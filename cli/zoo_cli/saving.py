@@ -1,6 +1,6 @@
 """Samples saved by `-o`: FILE.jsonl, or a folder with one text file a sample and samples.jsonl beside them.
 
-Nothing stands under the final name before it is whole. An interrupted run keeps the samples that were whole; a run
+Nothing stands under its final name before it is whole. An interrupted run keeps the samples that were whole; a run
 that ends before its first sample leaves nothing behind.
 """
 
@@ -35,13 +35,19 @@ def record(sample: TextSample) -> dict[str, Any]:
 
 
 def saved(path: Path, *, replace: bool) -> SavedFile | SavedFolder:
-    """Where the samples of `-o path` go. Raises UsageError for an unfit path, or one that is taken and must stay."""
+    """Where the samples of `-o path` go; nothing is written yet.
+
+    Raises UsageError for a path that is unfit, cannot be written, or is taken and must stay.
+    """
     path = path.expanduser()
-    if path.suffix == ".jsonl":
-        _check_file(path, replace=replace)
-        return SavedFile(path)
-    _check_folder(path, replace=replace)
-    return SavedFolder(path)
+    lines = path.suffix == ".jsonl"
+    try:
+        (_check_file if lines else _check_folder)(path, replace=replace)
+        _check_writable(path)
+    except OSError as error:
+        raise UsageError(f"cannot write to {path}: {error.strerror}") from None
+    path = path.resolve()  # "." has no name to put a part beside
+    return SavedFile(path) if lines else SavedFolder(path)
 
 
 def _check_file(path: Path, *, replace: bool) -> None:
@@ -52,67 +58,89 @@ def _check_file(path: Path, *, replace: bool) -> None:
 
 
 def _check_folder(path: Path, *, replace: bool) -> None:
-    if path.suffix or path.is_file():
+    if not path.is_dir() and (path.suffix or path.exists()):
         raise UsageError(
             f"cannot write samples to {path}", hint="-o takes a file that ends in .jsonl, or a folder"
         )
     present = [entry.name for entry in path.iterdir()] if path.is_dir() else []
-    if any(name != LINES and not _TEXT_FILE.fullmatch(name) for name in present):
-        raise UsageError(f"{path} holds other files than samples", hint="name a new folder")
+    others = [name for name in present if name != LINES and not _TEXT_FILE.fullmatch(name)]
+    if others:
+        raise UsageError(f"{path} holds other files than samples: {min(others)}", hint="name a new folder")
     if present and not replace:
         raise UsageError(
             f"{path} holds samples already", hint="add --yes to replace them, or name a new folder"
         )
 
 
+def _check_writable(path: Path) -> None:
+    """Write a nameless file where the samples will be. Raises OSError."""
+    import tempfile
+
+    place = path if path.is_dir() else path.parent
+    while not place.exists():
+        place = place.parent
+    with tempfile.TemporaryFile(dir=place):
+        pass
+
+
 def _part(path: Path) -> Path:
-    """What is written until it is whole; beside the final name, so that moving it there is one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+    """What is written until it is whole, on the same disk as the final name, so that moving it there is quick.
+
+    In a folder that is there already, since it may be a disk of its own; beside any other name.
+    """
+    name = f".{path.name}.{os.getpid()}.part"
+    return path / name if path.is_dir() else path.with_name(name)
 
 
 class SavedFile:
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._part = _part(path)
         self._lines: IO[str] | None = None
 
     def take(self, piece: TextPiece) -> None:
         if piece.sample is not None:
-            self._lines = self._lines or _part(self.path).open("w", encoding="utf-8")
+            if self._lines is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._lines = self._part.open("w", encoding="utf-8")
             _write_line(self._lines, piece.sample)
 
     def close(self) -> None:
         if self._lines is not None:
             _close(self._lines)
-            _part(self.path).replace(self.path)
+            self._part.replace(self.path)
 
 
 class SavedFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._part = _part(path)
         self._lines: IO[str] | None = None
 
     def take(self, piece: TextPiece) -> None:
         sample = piece.sample
         if sample is None:
             return
-        part = _part(self.path)
         if self._lines is None:
-            part.mkdir()
-            self._lines = (part / LINES).open("w", encoding="utf-8")
+            self._part.mkdir(parents=True)
+            self._lines = (self._part / LINES).open("w", encoding="utf-8")
         _write_line(self._lines, sample)
         text = sample.prompt + sample.text
-        (part / f"sample-{sample.index:06d}.txt").write_text(text, encoding="utf-8", newline="")
+        (self._part / f"sample-{sample.index:06d}.txt").write_text(text, encoding="utf-8", newline="")
 
     def close(self) -> None:
         if self._lines is None:
             return
         _close(self._lines)
-        if self.path.is_dir():
-            for old in self.path.iterdir():
+        if self._part.parent != self.path:
+            self._part.replace(self.path)
+            return
+        for old in self.path.iterdir():  # the folder itself stays: somebody may be in it
+            if old != self._part:
                 old.unlink()
-            self.path.rmdir()
-        _part(self.path).replace(self.path)
+        for new in sorted(self._part.iterdir()):  # the lines last
+            new.replace(self.path / new.name)
+        self._part.rmdir()
 
 
 def _write_line(lines: IO[str], sample: TextSample) -> None:

@@ -1,6 +1,7 @@
 """zoo sample: what is asked, what is shown, and that a model decides on its own options."""
 
 import json
+import re
 import sys
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -46,14 +47,14 @@ def test_json_has_one_object_a_sample(zoo, scripted):
     ]
 
 
-def test_without_a_seed_each_run_draws_another_and_a_terminal_is_told(zoo, scripted):
+def test_without_a_seed_each_run_draws_another_and_says_which(zoo, scripted):
     scripted("a")
     seeds = {json.loads(zoo("sample", "gpt2", "--json").out)["seed"] for _ in range(3)}
     assert len(seeds) == 3
-    shown = zoo("sample", "gpt2", terminal=True)
-    assert "seed " in shown.err
-    assert zoo("sample", "gpt2", "--quiet", terminal=True).err == ""
-    assert zoo("sample", "gpt2").err == ""
+    assert "seed " in zoo("sample", "gpt2", terminal=True).err
+    assert re.fullmatch(r"seed \d+\n", zoo("sample", "gpt2").err)
+    assert zoo("sample", "gpt2", "--quiet").err == ""
+    assert zoo("sample", "gpt2", "--seed", "1").err == ""
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,8 @@ def test_the_prompt_may_come_from_a_pipe_or_a_file(zoo, scripted, tmp_path, word
         (["--seed", "-1"], b"", "--seed"),
         (["--tempreature", "1"], b"", "--temperature"),
         (["-o", "out.txt"], b"", "cannot write samples to out.txt"),
+        (["-o", f"{__file__}/out.jsonl"], b"", f"cannot write to {__file__}/out.jsonl: Not a directory"),
+        (["-o", f"{__file__}/new/out"], b"", f"cannot write to {__file__}/new/out: Not a directory"),
     ],
 )
 def test_what_cannot_be_asked_is_said_before_anything_is_loaded(zoo, words, stdin, said, monkeypatch):
@@ -110,12 +113,22 @@ def test_escape_sequences_of_prompt_and_model_never_reach_the_output_raw(zoo, sc
 def test_a_saved_sample_is_not_written_out_as_well(zoo, scripted, tmp_path):
     scripted("exact\x1b")
     path = tmp_path / "out.jsonl"
-    assert zoo("sample", "gpt2", "-o", str(path)) == type(zoo("--version"))(
-        0, "", f"saved 1 sample to {path}\n"
-    )
+    ran = zoo("sample", "gpt2", "--seed", "1", "-o", str(path))
+    assert ran == type(ran)(0, "", f"saved 1 sample to {path}\n")
     assert json.loads(path.read_text())["text"] == "exact\x1b"
     assert zoo("sample", "gpt2", "-o", str(path)).code == 2
     assert zoo("sample", "gpt2", "-o", str(path), "--yes", "--json").out.startswith('{"index": 0')
+
+
+def test_samples_are_saved_in_the_folder_one_is_in(zoo, scripted, tmp_path, monkeypatch):
+    scripted("text")
+    monkeypatch.chdir(tmp_path)
+    ran = zoo("sample", "gpt2", "--seed", "1", "-o", ".")
+    assert (ran.code, ran.err) == (0, "saved 1 sample to .\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sample-000000.txt", "samples.jsonl"]
+    assert zoo("sample", "gpt2", "-o", ".").code == 2
+    assert zoo("sample", "gpt2", "-n", "2", "-o", ".", "--yes").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sample-000000.txt", "sample-000001.txt", "samples.jsonl"]
 
 
 def test_a_terminal_counts_the_samples_being_saved(zoo, scripted, tmp_path):

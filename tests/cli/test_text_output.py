@@ -1,6 +1,7 @@
 """Samples on their way out: in order, as they arrive, and saved whole or not at all."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,21 @@ def test_an_interrupted_run_keeps_the_samples_that_were_whole(tmp_path, name):
 def test_a_run_without_a_sample_leaves_nothing(tmp_path, name):
     with pytest.raises(KeyboardInterrupt):
         text_output.send(_interrupted_at_once(), 0, [saving.saved(tmp_path / name, replace=False)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is closed to root")
+@pytest.mark.parametrize("name", ["out.jsonl", "out", "new/out"])
+def test_what_cannot_be_written_is_refused_at_once(tmp_path, name):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match=r"cannot write to .*: Permission denied"):
+        saving.saved(tmp_path / name, replace=False)
+    tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out", "new/out"])
+def test_trying_whether_a_path_can_be_written_leaves_nothing(tmp_path, name):
+    saving.saved(tmp_path / name, replace=False)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -90,7 +90,7 @@ def _sample(
     outputs = _outputs(saved, controls.prompt, count, as_json=as_json, quiet=quiet)
     if seed is None:
         seed = random_seed()
-        terminal.note(f"seed {seed}", quiet=quiet or as_json or not terminal.is_terminal(sys.stderr))
+        terminal.note(f"seed {seed}", quiet=quiet or as_json)
     loaded = load(target, device=device, dtype=dtype, offline=offline, compile_=compile_, quiet=quiet)
     from zoo.modality.text_model import BATCH_SIZE
     from zoo_cli.text_output import send
@@ -100,7 +100,7 @@ def _sample(
     )
     send(pieces, start, outputs)
     if saved is not None:
-        terminal.note(f"saved {count} sample{'s' * (count != 1)} to {saved.path}", quiet=quiet)
+        terminal.note(f"saved {count} sample{'s' * (count != 1)} to {output}", quiet=quiet)
 
 
 def _outputs(saved: Output | None, prompt: str, count: int, *, as_json: bool, quiet: bool) -> list[Output]:
