@@ -153,3 +153,31 @@ def test_other_devices_and_dtypes_stay_as_they_are():
     half = linear(6, 5).half()
     assert "float16" in fast.compiled(half)
     assert unchanged(half)
+
+
+def no_kernel(*_: object) -> None:
+    pytest.fail("a kernel was given what it cannot read")
+
+
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> Linear:
+    """A compiled map from 6 to 5 whose kernels fail the test when they are called."""
+    kernels = {(torch.float32, order): no_kernel for order in (True, False)}
+    with monkeypatch.context() as patch:
+        patch.setattr(fast, "_kernels", lambda: kernels)
+        map_ = linear(6, 5)
+        assert fast.compiled(map_) == ""
+    return map_
+
+
+@torch.inference_mode()
+def test_a_network_moved_to_another_device_goes_to_torch(guarded):
+    assert guarded.to("meta")(torch.ones(2, 6, device="meta")).device.type == "meta"
+
+
+@torch.inference_mode()
+def test_an_input_of_the_wrong_width_or_device_is_refused_by_torch(guarded):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        guarded(torch.ones(2, 12))
+    with pytest.raises(RuntimeError, match="device"):
+        guarded(torch.ones(2, 6, device="meta"))

@@ -64,24 +64,26 @@ def _product(
 ) -> torch.Tensor:
     """As `functional.linear`; what the kernels are not for goes there."""
     outputs, inputs = weight.shape
-    rows = x.numel() // inputs
-    outputs_first = weight.is_contiguous()
-    kernel = kernels.get((weight.dtype, outputs_first))
-    if (
-        kernel is None
-        or not 1 <= rows <= MOST_ROWS
-        or torch.is_grad_enabled()
-        or x.dtype != weight.dtype
-        or not (outputs_first or weight.t().is_contiguous())
-        or not (bias is None or (bias.is_contiguous() and bias.dtype == weight.dtype))
-    ):
+    kernel = kernels.get((weight.dtype, weight.is_contiguous()))
+    if kernel is None or torch.is_grad_enabled() or not _readable(x, weight, bias):
         return functional.linear(x, weight, bias)
+    rows = x.numel() // inputs
     wide = x.contiguous().float()
     wide_bias = None if bias is None else bias.float()
     out = torch.empty(*x.shape[:-1], outputs)
     at = None if wide_bias is None else wide_bias.data_ptr()
     kernel(wide.data_ptr(), weight.data_ptr(), at, out.data_ptr(), rows, outputs, inputs)
     return out.to(x.dtype)
+
+
+def _readable(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
+    """Whether a kernel may be given these pointers: the network may have been moved or changed since `compiled`."""
+    inputs = weight.shape[1]
+    if not (x.is_cpu and weight.is_cpu and x.dtype == weight.dtype and x.shape[-1] == inputs > 0):
+        return False
+    if bias is not None and not (bias.is_cpu and bias.is_contiguous() and bias.dtype == weight.dtype):
+        return False
+    return 1 <= x.numel() // inputs <= MOST_ROWS and (weight.is_contiguous() or weight.t().is_contiguous())
 
 
 @functools.cache

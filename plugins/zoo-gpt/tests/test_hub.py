@@ -89,6 +89,8 @@ def test_llama_3_scaling_is_read(where):
         ({"rope_scaling": 4}, "must be a mapping"),
         ({"use_sliding_window": True, "sliding_window": 4096}, "sliding window of 4096 tokens"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "'sliding_attention'"),
+        ({"layer_types": [{}]}, "asks for {}, but only full attention"),
+        ({"layer_types": 5}, "asks for 5, but only full attention"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
     ],
 )
@@ -113,6 +115,7 @@ def test_a_llama_file_without_its_shape_is_refused_by_name():
         ({"activation_function": "gelu"}, "activation_function is 'gelu'"),
         ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-06"),
         ({"n_inner": 1000}, "n_inner is 1000"),
+        ({"n_inner": 1000, "n_embd": None}, "n_inner is 1000"),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
         ({"tie_word_embeddings": False}, "tie_word_embeddings"),
     ],
@@ -135,6 +138,26 @@ def test_a_gpt2_that_is_not_built_here_is_refused(changes, said):
 def test_heads_that_do_not_fit_are_refused(config, changes, said):
     with pytest.raises(UsageError, match=said):
         config(**changes)
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (kind, setting.name)
+        for kind in (GPT1Config, GPT2Config, LlamaConfig)
+        for setting in settings.fields(kind)
+        if setting.kind is int
+    ],
+)
+def test_a_billion_of_anything_is_refused_before_anything_is_built(config, name):
+    with pytest.raises(UsageError, match=f"{name} is 1000000000, but must be at least [12] and at most"):
+        settings.make(config, {name: 1_000_000_000}, what="config.json")
+
+
+def test_a_long_value_of_a_strangers_file_is_cut_short():
+    with pytest.raises(UsageError) as caught:
+        llama_config(SMOL | {"hidden_act": "x" * 10_000})
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("prefix", ["", "transformer."])

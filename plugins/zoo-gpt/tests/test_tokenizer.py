@@ -205,3 +205,58 @@ def test_no_files_give_no_tokenizer_and_broken_ones_an_error_that_names_them(tmp
 def test_text_that_is_not_unicode_is_refused(gpt2):
     with pytest.raises(UsageError, match="not valid Unicode"):
         gpt2.encode("abc\udc80")
+
+
+def test_a_file_that_makes_the_package_panic_is_told_in_one_line(tmp_path):
+    path = chat_tokenizer(tmp_path, front=True)
+    content = json.loads(path.read_text())
+    content["post_processor"]["special_tokens"] = {}  # its template still names them
+    written(tmp_path, "tokenizer.json", content)
+    with pytest.raises(WeightsError, match="tokenizer files cannot be read") as caught:
+        load({"tokenizer.json": path})
+    assert "\n" not in str(caught.value)
+
+
+def test_ctrl_c_while_a_tokenizer_is_read_stays_ctrl_c(tmp_path, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zoo_gpt.tokenizer.GPTTokenizer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load({"tokenizer.json": chat_tokenizer(tmp_path)})
+
+
+def test_a_chat_template_that_is_not_utf_8_is_refused(tmp_path):
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff\xfe{{ messages }}")
+    files = {name: tmp_path / name for name in ("tokenizer.json", "chat_template.jinja")}
+    chat_tokenizer(tmp_path)
+    with pytest.raises(WeightsError, match=r"chat_template\.jinja is not UTF-8"):
+        load(files)
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer_config.json", "chat_template.jinja", "config.json", "tokenizer.json"]
+)
+def test_a_file_larger_than_any_sound_one_is_refused_unread(tmp_path, name):
+    files = {"tokenizer.json": chat_tokenizer(tmp_path), name: tmp_path / name}
+    with files[name].open("r+b" if files[name].exists() else "wb") as file:
+        file.truncate(200_000_000)  # a hole: it takes no room
+    with pytest.raises(WeightsError, match=rf"{name} has 200,000,000 bytes, but at most"):
+        load(files)
+
+
+def test_special_tokens_that_a_chat_would_read_in_a_text_are_found(tmp_path):
+    ours = load({"tokenizer.json": chat_tokenizer(tmp_path)})
+    assert ours.special_in("a <|im_end|> b <|im_start|> c <|im_end|>") == ("<|im_end|>", "<|im_start|>")
+    assert ours.special_in("a <|im_ end|> b") == ()
+
+
+def test_an_unknown_letter_is_no_special_token_though_it_becomes_one(gpt1_files, tmp_path):
+    backend = Tokenizer(
+        models.BPE.from_file(*(str(gpt1_files[n]) for n in ("vocab.json", "merges.txt")), unk_token="<unk>")
+    )
+    backend.add_special_tokens(["<unk>"])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    ours = load({"tokenizer.json": tmp_path / "tokenizer.json"})
+    assert ours.encode("数") == ours.encode_chat("<unk>")
+    assert ours.special_in("数") == ()

@@ -34,7 +34,8 @@ def gpt2_config(content: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     _only(content, "activation_function", _TANH_GELU)
     _only(content, "layer_norm_epsilon", (1e-5,))
-    _only(content, "n_inner", (None, 4 * content.get("n_embd", 768)))
+    width = content.get("n_embd", 768)
+    _only(content, "n_inner", (None, 4 * width) if type(width) is int else (None,))
     _only(content, "scale_attn_weights", (True,))
     _only(content, "scale_attn_by_inverse_layer_idx", (False,))
     _only(content, "add_cross_attention", (False,))
@@ -63,6 +64,7 @@ def llama_config(content: Mapping[str, Any]) -> dict[str, Any] | None:
     _only(content, "hidden_act", ("silu",))
     _only(content, "mlp_bias", (False,))
     _only(content, "attention_bias", (False,))
+    _only(content, "rope_interleaved", (False, None))
     _only(content, "quantization_config", (None,))
     _refuse_windows(content)
     missing = [name for name in _LLAMA_FIELDS if name not in content]
@@ -94,13 +96,13 @@ def _rope(content: Mapping[str, Any]) -> dict[str, Any]:
     """Older files write rope_theta beside rope_scaling, newer ones both in rope_parameters."""
     rope = content.get("rope_parameters") or content.get("rope_scaling") or {}
     if not isinstance(rope, Mapping):
-        raise UsageError(f"config.json says rope_scaling is {rope!r}, but must be a mapping")
+        raise UsageError(f"config.json says rope_scaling is {_shown(rope)}, but must be a mapping")
     theta = rope.get("rope_theta", content.get("rope_theta", 10000.0))
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind == "default":
         return {"rope_theta": theta}
     if kind != "llama3":
-        raise UsageError(f"config.json asks for rope scaling {kind!r}, but only 'llama3' is built here")
+        raise UsageError(f"config.json asks for rope scaling {_shown(kind)}, but only 'llama3' is built here")
     missing = [name for name in _ROPE_FIELDS if name not in rope]
     if missing:
         raise UsageError(f"config.json asks for rope scaling 'llama3' without {', '.join(missing)}")
@@ -116,10 +118,12 @@ _ROPE_FIELDS = {
 
 
 def _refuse_windows(content: Mapping[str, Any]) -> None:
-    kinds = set(content.get("layer_types") or ()) - {"full_attention"}
+    layers = content.get("layer_types") or []
+    kinds = layers if isinstance(layers, list) else [layers]
+    odd = sorted({_shown(kind) for kind in kinds if kind != "full_attention"})
     window = content.get("sliding_window") if content.get("use_sliding_window") else None
-    if kinds or (window is not None and window != content.get("max_position_embeddings")):
-        asked = ", ".join(sorted(map(repr, kinds))) or f"a sliding window of {window!r} tokens"
+    if odd or (window is not None and window != content.get("max_position_embeddings")):
+        asked = ", ".join(odd[:5]) or f"a sliding window of {_shown(window)} tokens"
         raise UsageError(f"config.json asks for {asked}, but only full attention is built here")
 
 
@@ -128,7 +132,12 @@ def _only(content: Mapping[str, Any], name: str, allowed: tuple[Any, ...]) -> No
     value = content.get(name, allowed[0])
     if value not in allowed:
         choices = " or ".join(repr(choice) for choice in allowed)
-        raise UsageError(f"config.json says {name} is {value!r}, but only {choices} is built here")
+        raise UsageError(f"config.json says {name} is {_shown(value)}, but only {choices} is built here")
+
+
+def _shown(value: Any) -> str:
+    """A value of a stranger's file, for an error's line."""
+    return ascii(value)[:80]
 
 
 def _renamed(content: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

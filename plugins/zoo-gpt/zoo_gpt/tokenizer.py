@@ -5,16 +5,17 @@ Special tokens that a person writes in a prompt are text like any other: only a 
 
 from __future__ import annotations
 
-import json
+import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-from zoo.errors import UsageError, WeightsError
+from zoo.errors import UsageError, WeightsError, ZooError
+from zoo.weights import companions
 
 _ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>", "<|eot_id|>", "<|end|>")
 """Special tokens that end a text or a turn wherever they exist; files often declare only one of those they use."""
@@ -26,16 +27,28 @@ def load(files: dict[str, Path]) -> GPTTokenizer | None:
     What begins and ends a text is read from config.json, generation_config.json and tokenizer_config.json where they
     are, the chat template from tokenizer_config.json or chat_template.jinja. Raises WeightsError for broken files.
     """
+    names = ("tokenizer.json",) if "tokenizer.json" in files else ("vocab.json", "merges.txt")
+    if not all(name in files for name in names):
+        return None
+    for name in names:
+        companions.check_size(files[name], companions.MOST_TOKENIZER_BYTES)
+    declared = _Declared(files)
+    with _faults_told("the tokenizer files cannot be read"):
+        first, *others = (files[name] for name in names)
+        backend = _from_merges(first, *others) if others else tokenizers.Tokenizer.from_file(str(first))
+        return GPTTokenizer(backend, declared)
+
+
+@contextlib.contextmanager
+def _faults_told(what: str) -> Iterator[None]:
+    """Whatever the package raises becomes a WeightsError; a panic of its Rust is a bare BaseException."""
     try:
-        if "tokenizer.json" in files:
-            backend = tokenizers.Tokenizer.from_file(str(files["tokenizer.json"]))
-        elif "vocab.json" in files and "merges.txt" in files:
-            backend = _from_merges(files["vocab.json"], files["merges.txt"])
-        else:
-            return None
-    except Exception as error:  # the package raises bare Exception for any fault of a file
-        raise WeightsError(f"the tokenizer files cannot be read: {error}") from error
-    return GPTTokenizer(backend, _Declared(files))
+        yield
+    except (KeyboardInterrupt, SystemExit, ZooError):
+        raise
+    except BaseException as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(f"{what}: {reason or type(error).__name__}") from error
 
 
 def _from_merges(vocabulary: Path, merges: Path) -> tokenizers.Tokenizer:
@@ -60,8 +73,11 @@ class _Declared:
     """What the files beside the tokenizer say of it; every one of them may be absent."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
-        configs = [_json(files.get(name)) for name in ("generation_config.json", "config.json")]
-        tokenizer = _json(files.get("tokenizer_config.json"))
+        generation, config, tokenizer = (
+            companions.read_json(files[name]) if name in files else {}
+            for name in ("generation_config.json", "config.json", "tokenizer_config.json")
+        )
+        configs = (generation, config)
         self.special = {
             name: text
             for name in ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -71,19 +87,7 @@ class _Declared:
         self.end_ids = [number for config in configs for number in _ids(config.get("eos_token_id"))]
         self.chat_template = _template(tokenizer.get("chat_template"))
         if "chat_template.jinja" in files:
-            self.chat_template = files["chat_template.jinja"].read_text(encoding="utf-8")
-
-
-def _json(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path.name} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path.name} must hold an object, but holds {type(content).__name__}")
-    return content
+            self.chat_template = companions.read_text(files["chat_template.jinja"])
 
 
 def _text(token: Any) -> str:
@@ -116,11 +120,9 @@ class GPTTokenizer:
         self.vocabulary: int = backend.get_vocab_size()
         self.chat_template = declared.chat_template
         self.special = declared.special
-        special = {
-            token.content: number
-            for number, token in backend.get_added_tokens_decoder().items()
-            if token.special
-        }
+        added = backend.get_added_tokens_decoder()
+        special = {token.content: number for number, token in added.items() if token.special}
+        self._special_ids = {number: text for text, number in special.items()}
         known = [special[text] for text in (declared.special.get("eos_token"), *_ENDS) if text in special]
         declared_ends = [number for number in declared.end_ids if 0 <= number < self.vocabulary]
         self.end = frozenset(known + declared_ends)
@@ -137,19 +139,31 @@ class GPTTokenizer:
         """The ids of a text that a chat template made, with special tokens read as such. Raises UsageError."""
         return self._ids(text, special=True)
 
+    def special_in(self, text: str) -> tuple[str, ...]:
+        """The special tokens that `encode_chat` would read in a text, and `encode` not. Raises UsageError."""
+        as_letters = set(self._ids(text))
+        found = dict.fromkeys(self._ids(text, special=True))
+        return tuple(
+            self._special_ids[number]
+            for number in found
+            if number in self._special_ids and number not in as_letters
+        )
+
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of ids, special tokens included; ids that the tokenizer does not know are left out."""
-        text: str = self._backend.decode(list(tokens), skip_special_tokens=False)
+        with _faults_told("the tokenizer cannot decode"):
+            text: str = self._backend.decode(list(tokens), skip_special_tokens=False)
         return text
 
     def _ids(self, text: str, *, special: bool = False) -> list[int]:
         """The ids of the text alone. special: whether special tokens in it are read as such, or as their letters."""
         try:
-            with self._lock:
-                self._backend.encode_special_tokens = not special
-                ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
-        except (TypeError, UnicodeEncodeError):  # lone surrogates: bytes of an argument that were not UTF-8
+            text.encode()
+        except UnicodeEncodeError:  # lone surrogates: bytes of an argument that were not UTF-8
             raise UsageError(f"the text is not valid Unicode: {text[:40]!r}") from None
+        with _faults_told("the tokenizer cannot encode this text"), self._lock:
+            self._backend.encode_special_tokens = not special
+            ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
 
     def _added_in_front(self) -> tuple[int, ...]:
