@@ -108,7 +108,7 @@ def test_truncate_left_keeps_the_end_of_the_prompt_and_room_for_the_answer() -> 
 
 
 def test_truncate_left_keeps_what_the_tokenizer_puts_in_front_of_every_text() -> None:
-    class Begun(Bytes):
+    class Begun(ByteTokenizer):
         def encode(self, text: str) -> list[int]:
             return [END, *text.encode()]
 
