@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.errors import CapabilityError, UsageError
+from zoo.errors import CapabilityError, UsageError, WeightsError
 from zoo.modality.text import Finish, TextControls, TextPiece, TextSample, TextWriter
 from zoo.model import Model
 from zoo.noise import Noise
@@ -80,7 +80,8 @@ class TextModel(Model):
         count: how many samples (1, or one a prompt). start: the index of the first. Sample i is the same text
         for every start, count and batch_size.
         controls, or its fields as keywords: see `zoo.modality.text.TextControls`.
-        Raises UsageError for a bad setting or a prompt longer than the context, CapabilityError without tokenizer.
+        Raises UsageError for a bad setting or a prompt longer than the context, CapabilityError without tokenizer,
+        WeightsError when the tokenizer is not the network's.
         """
         asked = self._controls(controls, settings)
         prompts = self._prompts(asked.prompt if prompt is None else prompt, count)
@@ -97,19 +98,27 @@ class TextModel(Model):
     def stream_tokens(
         self, prompt: Sequence[int], *, seed: int = 0, controls: TextControls
     ) -> Iterator[TextPiece]:
-        """One sample's text as it is drawn, continuing token ids (a chat's, say) instead of text."""
-        self._fits(len(prompt))
+        """One sample's text as it is drawn, continuing token ids (a chat's, say) instead of text.
+
+        Raises UsageError for a prompt longer than the context, WeightsError for ids that the network does not know.
+        """
+        self._check(prompt)
         yield from self._stream_batch([""], [list(prompt)], Noise(seed), controls, self._tokenizer())
 
     def encode_prompt(self, text: str, controls: TextControls) -> list[int]:
-        """The prompt's token ids, never none; cut at the left to leave room if `controls.truncate` says so."""
+        """The prompt's token ids, never none; cut at the left to leave room if `controls.truncate` says so.
+
+        What the tokenizer puts in front of every text, such as a begin-of-text token, is not cut.
+        Raises UsageError for a prompt longer than the context, WeightsError for ids that the network does not know.
+        """
         tokenizer = self._tokenizer()
         tokens = tokenizer.encode(text) or list(tokenizer.start)
         context = self.context
         if len(tokens) >= context and controls.truncate == "left":
             room = min(controls.max_tokens, context // 2)
-            tokens = tokens[-(context - room) :]
-        self._fits(len(tokens))
+            front = tokenizer.encode("")
+            tokens = front + tokens[len(tokens) - (context - room - len(front)) :]
+        self._check(tokens)
         return tokens
 
     @property
@@ -117,11 +126,19 @@ class TextModel(Model):
         """The most tokens a text may have."""
         return int(self.network.context)  # type: ignore[arg-type]
 
-    def _fits(self, length: int) -> None:
-        if length >= self.context:
+    def _check(self, tokens: Sequence[int]) -> None:
+        """The network can read these ids, and has room for one more."""
+        known = int(self.network.vocabulary)  # type: ignore[arg-type]
+        unknown = [token for token in tokens if not 0 <= token < known]
+        if unknown:
+            raise WeightsError(
+                f"the prompt has the token id {unknown[0]}, but the network of {self.name} knows 0 to {known - 1}",
+                hint="the tokenizer files beside the weights are those of another model",
+            )
+        if len(tokens) >= self.context:
             raise UsageError(
-                f"the prompt is {length:,} tokens long, but the context of {self.name} is {self.context:,} tokens,"
-                " one of which must be left for the answer",
+                f"the prompt is {len(tokens):,} tokens long, but the context of {self.name} is"
+                f" {self.context:,} tokens, one of which must be left for the answer",
                 hint="shorten the prompt, or keep its end only with --truncate left",
             )
 
