@@ -22,5 +22,8 @@ class ByteTokenizer:
 
     encode_chat = encode
 
+    def special_in(self, text: str) -> tuple[str, ...]:
+        return tuple(token for token in ("<|im_start|>", "<|im_end|>") if token in text)
+
     def decode(self, tokens: Sequence[int]) -> str:
         return bytes(token for token in tokens if token < END).decode(errors="replace")

@@ -24,6 +24,7 @@ class Conversation:
         self._model = model
         self._tokenizer = tokenizer
         self._controls = controls
+        self._refuse_special("the system message", system)
         self._system = [Message("system", system)] if system else []
         self._turns: list[Message] = []
         self.forgotten = 0
@@ -36,9 +37,11 @@ class Conversation:
     def answer(self, text: str, *, seed: int) -> Generator[TextPiece]:
         """Say `text`; the pieces of the model's answer, which is remembered as far as it was heard.
 
-        Raises UsageError when `text` alone is longer than the context, and what `chat.render` raises; then, and
-        when Ctrl-C comes before the model begins, the turn does not count.
+        Raises UsageError when `text` alone is longer than the context or holds a special token, which could end
+        the person's turn and forge others, and what `chat.render` raises; then, and when Ctrl-C comes before the
+        model begins, the turn does not count.
         """
+        self._refuse_special("the message", text)
         before = list(self._turns), self.forgotten
         try:
             self._turns.append(Message("user", text))
@@ -52,7 +55,7 @@ class Conversation:
                 heard.append(piece.text)
                 yield piece
         finally:
-            self._turns.append(Message("assistant", "".join(heard)))
+            self._turns.append(Message("assistant", self._before_special("".join(heard))))
 
     def _tokens(self) -> list[int]:
         """The conversation's token ids, the oldest turns dropped until the answer has room."""
@@ -71,6 +74,19 @@ class Conversation:
             dropped = 2 if len(self._turns) > 2 else 1  # a question goes with its answer
             del self._turns[:dropped]
             self.forgotten += dropped
+
+    def _refuse_special(self, what: str, text: str) -> None:
+        found = self._tokenizer.special_in(text) if self._tokenizer.chat_template else ()
+        if found:
+            raise UsageError(
+                f"{what} holds {found[0]!r}, a special token of {self._model.name} that marks turns",
+                hint="leave it out, or put a space inside it",
+            )
+
+    def _before_special(self, text: str) -> str:
+        """What is remembered of an answer: a special token in it, written out, would be read as one next turn."""
+        found = self._tokenizer.special_in(text) if self._tokenizer.chat_template else ()
+        return text[: min((max(text.find(token), 0) for token in found), default=len(text))]
 
     def _encoded(self) -> list[int]:
         template = self._tokenizer.chat_template

@@ -83,6 +83,8 @@ class Script:
     prompts: what it was asked to continue, as text. controls: those of the last batch.
     """
 
+    vocabulary = 257
+
     def __init__(self, said: Callable[[int], str], context: int = 1000) -> None:
         self.said, self.context = said, context
         self.prompts: list[str] = []
