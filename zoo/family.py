@@ -22,8 +22,8 @@ class Family:
 
     name: what registry files call it. modality: one of `zoo.modality.MODALITIES`.
     config: a frozen settings dataclass (see `zoo.settings`) that says what is built.
-    build: a function from a config to an `nn.Module` with random weights; what the module can do, its methods say
-        (see `zoo.protocols`).
+    build: a function from a config to an `nn.Module` with random weights; what the module can do, its methods say;
+        a text family's is a `zoo.protocols.LanguageModel`.
     controls: a frozen settings dataclass that says what may be asked when sampling.
     from_hub: a function from the content of a Hub repo's config.json to this family's config as plain data, or None
         when the file describes something else. Empty: no Hub layout is known.

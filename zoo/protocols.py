@@ -1,34 +1,18 @@
-"""What a built module can do, as small protocols: its methods say it, the registry file's `can:` repeats it."""
+"""What the core asks of a text family: of its built module, and of its tokenizer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence, Set
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
 
+    from zoo.modality.text import TextControls
     from zoo.nn.attention import Cache
     from zoo.noise import Noise
 
 
-@runtime_checkable
-class Samples(Protocol):
-    """can: sample. Draws `count` values, yielding partial results (an image at this step) and last the whole."""
-
-    def sample(self, count: int, noise: Noise, controls: Any) -> Iterator[Any]: ...
-
-
-@runtime_checkable
-class LearnsByGradient(Protocol):
-    """can: train. The mean loss of a batch, in nats. `turns` names alternating objectives; most have one."""
-
-    def loss(self, batch: Any, turn: str) -> torch.Tensor: ...
-
-
-@runtime_checkable
 class LanguageModel(Protocol):
     """A text family's module: token ids (B, T) to logits (B, T, V), and one step of that with a key-value cache.
 
@@ -49,6 +33,23 @@ class LanguageModel(Protocol):
         """
         ...
 
+    def sample(
+        self,
+        prompts: Sequence[Sequence[int]],
+        noise: Noise,
+        controls: TextControls,
+        done: Set[int] = frozenset(),
+    ) -> Iterator[list[int | None]]:
+        """can: sample. The next token of each row, step by step; see `zoo.nn.decode.generate`."""
+        ...
+
+    def loss(self, batch: torch.Tensor, turn: str = "main") -> torch.Tensor:
+        """can: train. The mean cross-entropy of each next token, in nats. batch: (B, T + 1) token ids.
+
+        turn: which of alternating objectives is meant; most families have one.
+        """
+        ...
+
 
 class Tokenizer(Protocol):
     """Text to token ids and back. end: the ids that end a text. chat_template: Jinja text, or "" for a base model."""
@@ -65,8 +66,8 @@ class Tokenizer(Protocol):
         """As `encode`, for text that a chat template made: special tokens in it are read as such."""
         ...
 
+    def special_in(self, text: str) -> tuple[str, ...]:
+        """The special tokens that `encode_chat` would read in a text, as they are written."""
+        ...
+
     def decode(self, tokens: Sequence[int]) -> str: ...
-
-
-class TokenizerLoader(Protocol):
-    def __call__(self, files: dict[str, Path]) -> Tokenizer | None: ...

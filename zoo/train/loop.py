@@ -80,7 +80,7 @@ class Objective(nn.Module):
 
     def __init__(self, network: nn.Module, turn: str = "main") -> None:
         super().__init__()
-        self.network: Any = network  # zoo.protocols.LearnsByGradient
+        self.network: Any = network  # has `loss`, as in zoo.protocols.LanguageModel
         self.turn = turn
 
     def forward(self, batch: Any) -> torch.Tensor:
