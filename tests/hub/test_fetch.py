@@ -1,10 +1,12 @@
 """Pinned files arrive once, are checked once, and then cost nothing."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from hub.fixtures import pinned, snapshot, unpinned
@@ -155,6 +157,27 @@ def test_offline_a_cached_file_that_changed_is_an_error_and_is_not_used(hub):
         zoo_hub.fetch(weights, offline=True, name="gpt2-small")
     assert told.value.hint.endswith("`zoo pull gpt2-small`")
     assert not path.exists()
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_wrong_file_that_cannot_be_taken_out_of_the_cache_is_an_error_and_is_not_used(
+    hub, monkeypatch, offline
+):
+    weights = pinned("user/name", hub.add_repo("user/name", FILES), FILES)
+    path = zoo_hub.fetch(weights)["model.safetensors"]
+    path.write_bytes(bytes(300_000))
+    unlink = Path.unlink
+
+    def read_only(self: Path, *, missing_ok: bool = False) -> None:
+        if self.is_relative_to(paths.hub_cache()):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(IntegrityError, match="the file could not be moved to quarantine") as told:
+        zoo_hub.fetch(weights, offline=offline)
+    assert told.value.hint == f"delete {path}, or let HF_HUB_CACHE name a folder you may write"
+    assert path.read_bytes() == bytes(300_000)
 
 
 def test_bytes_outside_the_cache_are_never_moved(hub, tmp_path):

@@ -116,6 +116,9 @@ def _is_here(weights: Weights, file: File, tell: Report, *, offline: bool, name:
             if path.is_file():
                 download.verify(weights, file, tell)
     except IntegrityError as error:
+        if path.is_file():  # it could not be taken out of a cache that may only be read
+            error.hint = f"delete {path}, or let HF_HUB_CACHE name a folder you may write"
+            raise
         if offline:
             error.hint = f"with the network, run `zoo pull {name}`"
             raise
