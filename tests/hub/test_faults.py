@@ -216,6 +216,31 @@ def test_a_cache_that_may_not_be_written_is_said_so(hub, weights, tmp_path):
     assert "HF_HUB_CACHE" in error.hint
 
 
+@pytest.mark.parametrize(
+    ("failed", "hint"),
+    [
+        ("home/.local", "let ZOO_HOME name a folder you may write"),
+        ("home/.local/share/zoo/locks", "let ZOO_HOME name a folder you may write"),
+        ("home/.local/share/zoo2", "let HF_HUB_CACHE name a folder you may write"),
+        ("home/.cache/huggingface", "let HF_HUB_CACHE name a folder you may write"),
+        ("home", "let ZOO_HOME and HF_HUB_CACHE name folders you may write"),
+    ],
+)
+def test_the_hint_names_the_folder_that_could_not_be_made(tmp_path, monkeypatch, failed, hint):
+    for name in (
+        "ZOO_HOME",
+        "XDG_DATA_HOME",
+        "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE",
+        "HF_HOME",
+        "XDG_CACHE_HOME",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    error = OSError(errno.EACCES, os.strerror(errno.EACCES), str(tmp_path / failed))
+    assert records.storage_error(error).hint == hint
+
+
 def test_a_fault_of_one_file_leaves_the_others_to_be_used(hub, waits):
     files = {"config.json": b"{}", NAME: BODY}
     weights = pinned("user/name", hub.add_repo("user/name", files), files)

@@ -171,16 +171,29 @@ def _set_aside(real: Path, name: str) -> None:
 
 def storage_error(error: OSError) -> WeightsError:
     """What a failed write to the cache or the zoo's folder means to a person."""
-    where = "ZOO_HOME" if str(error.filename).startswith(str(paths.home())) else "HF_HUB_CACHE"
+    where = _setting_of(error.filename)
+    folder = "folders" if " " in where else "a folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskSpaceError(
             f"the disk is full: {error.strerror}; nothing incomplete was used",
-            hint=f"make room (`zoo cache gc`), or let {where} name a folder with room",
+            hint=f"make room (`zoo cache gc`), or let {where} name {folder} with room",
         )
     return WeightsError(
         f"cannot use {error.filename or where}: {error.strerror or error}",
-        hint=f"let {where} name a folder you may write",
+        hint=f"let {where} name {folder} you may write",
     )
+
+
+def _setting_of(filename: object) -> str:
+    """The variables that move a file elsewhere: by the folder it is in, or that could not be made below it."""
+    if filename is None:
+        return "HF_HUB_CACHE"
+    path = Path(str(filename))
+    folders = {"ZOO_HOME": paths.home(), "HF_HUB_CACHE": paths.hub_cache()}
+    found = [
+        name for name, folder in folders.items() if path.is_relative_to(folder) or folder.is_relative_to(path)
+    ]
+    return " and ".join(found) or "HF_HUB_CACHE"
 
 
 def quarantined() -> list[Path]:
