@@ -32,7 +32,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
         monkeypatch.setattr("ssl.SSLContext.load_verify_locations", lambda *_, **__: None, raising=False)
         if "huggingface_hub" in sys.modules:  # it read the environment when it was imported
             monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-            monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+            monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
             monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)
         yield server
     if "huggingface_hub" in sys.modules:
@@ -46,6 +46,7 @@ def waits(hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     waited: list[float] = []
     monkeypatch.setattr(network.load_guard(), "_sleep", waited.append)
+    monkeypatch.setattr(network.load_guard(), "_waits", [])  # other tests' waiting is not this one's
     return waited
 
 

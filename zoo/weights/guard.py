@@ -10,6 +10,7 @@ Import it only when the network is really needed: it imports huggingface_hub.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import set_client_factory
+from huggingface_hub import constants, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from huggingface_hub.utils import _http
 
@@ -27,8 +28,9 @@ from zoo.weights import answers, layout, records
 from zoo.weights.partial import Partial
 
 MOST_WAITING = 60.0
-"""Seconds that may be waited in all, within one `guarding`, because the Hub asks for it."""
+"""Seconds that this process may wait in an hour because the Hub asks for it."""
 
+_HOUR = 3600.0
 _MOST_FAILURES = 3  # of one request in a row, when the Hub does not say how long to wait
 _MOST_WAITS = 10  # of one request in a row, when it does
 _MOST_REQUESTS = 200  # for one file: a connection that is cut this often is no connection
@@ -43,6 +45,8 @@ _HUBS = (
 )  # where the client itself sends the token, besides the endpoint
 
 _sleep = time.sleep
+_waits: list[tuple[float, float]] = []  # (when, seconds) of this process's waits
+_CLIENT = threading.Lock()  # held while the client's own settings are changed
 
 T = TypeVar("T")
 
@@ -63,14 +67,13 @@ class Guard:
     what: str = ""
     notice: Callable[[str], object] = str
     partial: Partial | None = None
-    waited: float = 0.0
     failures: int = 0
     unanswered: int = 0
     requests: int = 0
     secrets: set[str] = field(default_factory=set)
 
     def start(self, what: str, partial: Partial | None = None) -> None:
-        """Go on to another file or question: its failures are counted anew, the seconds waited are not."""
+        """Go on to another file or question: its failures are counted anew."""
         self.what, self.partial = what, partial
         self.failures = self.unanswered = self.requests = 0
 
@@ -87,14 +90,48 @@ _ACTIVE: ContextVar[Guard | None] = ContextVar("zoo_guard", default=None)
 @contextmanager
 def guarding(guard: Guard) -> Iterator[Guard]:
     """Let the Hub's client work under this guard."""
-    before = _http._GLOBAL_CLIENT_FACTORY
-    if not getattr(before, "guarded", False):
-        set_client_factory(_Factory(before))
+    _hook_sessions()
     token = _ACTIVE.set(guard)
     try:
-        yield guard
+        with _plain_http:
+            yield guard
     finally:
         _ACTIVE.reset(token)
+
+
+def _hook_sessions() -> None:
+    """Let the client's sessions have the hooks, unless they have them; a new factory closes the open session."""
+    with _CLIENT:
+        known: Callable[[], httpx2.Client] = _installed[-1] if _installed else _http.default_client_factory
+        before = getattr(_http, "_GLOBAL_CLIENT_FACTORY", known)
+        if not isinstance(before, _Factory):
+            _installed[:] = [_Factory(before)]
+            set_client_factory(_installed[-1])
+
+
+class _PlainHttp:
+    """While any thread is in it, the client downloads over HTTP, and not with hf_xet: that goes round the guard.
+
+    The client reads the variable HF_HUB_DISABLE_XET when it is imported, which others may have done before.
+    """
+
+    def __init__(self) -> None:
+        self._inside, self._before = 0, False
+
+    def __enter__(self) -> None:
+        with _CLIENT:
+            if not self._inside:
+                self._before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with _CLIENT:
+            self._inside -= 1
+            if not self._inside:
+                constants.HF_HUB_DISABLE_XET = self._before
+
+
+_plain_http = _PlainHttp()
 
 
 @dataclass(frozen=True)
@@ -102,16 +139,19 @@ class _Factory:
     """Makes the sessions of whatever factory was there before, with the hooks added."""
 
     before: Callable[[], httpx2.Client]
-    guarded: bool = True
 
     def __call__(self) -> httpx2.Client:
         session = self.before()
         hooks = session.event_hooks
-        session.event_hooks = {
-            "request": [*hooks["request"], _prepare],
-            "response": [_check, *hooks["response"]],
-        }
+        if _check not in hooks["response"]:  # a factory of another's may call this one
+            session.event_hooks = {
+                "request": [*hooks["request"], _prepare],
+                "response": [_check, *hooks["response"]],
+            }
         return session
+
+
+_installed: list[_Factory] = []  # at most one: what the client was given last
 
 
 def _prepare(request: httpx2.Request) -> None:
@@ -191,8 +231,9 @@ def _wait(guard: Guard, response: httpx2.Response) -> None:
     status, asked = response.status_code, answers.retry_after(response.headers)
     who = "the Hub" if guard.is_hub(response.request.url) else guard.shown(response.request.url.host)
     guard.failures += 1
-    if asked is not None and guard.waited + asked + 1 > MOST_WAITING:
-        waited = f" after {guard.waited:.0f} s of waiting" if guard.waited else ""
+    waited_before = sum(seconds for when, seconds in _waits if when > time.monotonic() - _HOUR)
+    if asked is not None and waited_before + asked + 1 > MOST_WAITING:
+        waited = f" after {waited_before:.0f} s of waiting" if waited_before else ""
         raise HubError(
             f"{who} answered {status}{waited} and asks to wait {asked:.0f} s; "
             f"the zoo waits at most {MOST_WAITING:.0f} s in all",
@@ -206,7 +247,7 @@ def _wait(guard: Guard, response: httpx2.Response) -> None:
         )
     if asked is not None:
         guard.notice(f"{who} asks to wait {asked:.0f} s")
-        guard.waited += asked + 1
+        _waits.append((time.monotonic(), asked + 1))
     _sleep(0.5 * guard.failures if asked is None else asked)
     response.headers.pop("RateLimit", None)
     response.headers["Retry-After"] = "0"  # where the client waits as well, it adds one second to this

@@ -9,7 +9,6 @@ from zoo.errors import UsageError
 
 _TRUE = {"1", "ON", "YES", "TRUE"}
 _CLIENT_SETTINGS = {
-    "HF_HUB_DISABLE_XET": "1",  # its downloads go round the guard, in another process's words
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_VERBOSITY": "error",  # the guard says what there is to say
 }
