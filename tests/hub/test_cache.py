@@ -1,6 +1,7 @@
 """The cache listed, read again, and cleaned, without leaving it."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -97,12 +98,38 @@ def test_verify_compares_with_the_registrys_pins(hub, waits):
     zoo_hub.fetch(unpinned("user/name", commit, *FILES))
     (paths.home() / "lock.json").unlink()
     (paths.home() / "verified.json").unlink()
-    assert list(cache.verify()) == [], "nothing is known"
     pins = pinned("user/name", commit, {**FILES, "config.json": b"[]"})
     assert {found.file: bool(found.problem) for found in cache.verify([pins])} == {
         "config.json": True,
         "model.safetensors": False,
     }
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_verify_knows_files_of_other_programs_by_what_their_blobs_are_named(hub, weights, name):
+    for record in ("lock.json", "verified.json"):
+        (paths.home() / record).unlink()
+    assert [found.problem for found in cache.verify()] == ["", ""]
+    for record in ("lock.json", "verified.json"):
+        (paths.home() / record).unlink()
+    path = snapshot(weights, name)
+    path.write_bytes(b"[" + FILES[name][1:])
+    assert {found.file: bool(found.problem) for found in cache.verify()} == {
+        file: file == name for file in FILES
+    }
+    assert not path.exists()
+
+
+def test_verify_tells_of_files_without_a_known_hash_and_locks_nothing(hub, weights):
+    plain = layout.snapshot_file("user/name", weights.revision, "notes.txt")
+    plain.write_bytes(b"no link to a blob")
+    locked = records.locked_hashes()
+    assert [(found.file, found.known, found.problem) for found in cache.verify()] == [
+        ("config.json", True, ""),
+        ("model.safetensors", True, ""),
+        ("notes.txt", False, ""),
+    ]
+    assert records.locked_hashes() == locked
 
 
 def test_verify_tells_of_bytes_that_are_gone(hub, weights):
@@ -125,6 +152,36 @@ def test_removing_a_revision_keeps_what_others_need(hub, weights, newer):
     zoo_hub.fetch(newer, offline=True)
     assert cache.remove(newer) == 5008
     assert cache.scan() == ()
+
+
+def test_a_cached_revision_is_found_by_commit_first_digits_or_branch(hub, weights, newer):
+    for commit in (weights.revision, newer.revision):
+        assert cache.find("user/name", commit).revision == commit
+        assert cache.find("user/name", commit[:8]).revision == commit
+    layout.reference_file("user/name", "v1").parent.mkdir(exist_ok=True)
+    layout.reference_file("user/name", "v1").write_text(weights.revision)
+    cache.remove(cache.find("user/name", "v1"))
+    assert [repo.revisions for repo in cache.scan()] == [(newer.revision,)]
+
+
+@pytest.mark.parametrize(
+    ("revision", "said"),
+    [
+        ("", "'' is not a revision: it is empty"),
+        ("../../x", "is not a revision"),
+        ("v9", "user/name@v9 is not in the cache"),
+        ("0" * 40, f"user/name@{'0' * 40} is not in the cache"),
+        ("abcdef", "user/name@abcdef is not in the cache"),
+        ("abcdef0", "user/name has 2 revisions in the cache that begin with abcdef0"),
+    ],
+)
+def test_a_revision_that_is_not_cached_or_not_clear_is_a_usage_error(hub, revision, said):
+    for commit in ("abcdef0" + "1" * 33, "abcdef0" + "2" * 33):
+        path = layout.snapshot_file("user/name", commit, "config.json")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"{}")
+    with pytest.raises(UsageError, match=re.escape(said)):
+        cache.find("user/name", revision)
 
 
 def test_removing_a_revision_forgets_the_branches_that_name_it(hub, waits):

@@ -13,7 +13,10 @@ from pathlib import Path
 from zoo import paths
 from zoo.errors import IntegrityError, UsageError, WeightsError
 from zoo.registry.entry import Weights
+from zoo.text_safety import safe_text
 from zoo.weights import layout, records
+
+_LEAST_DIGITS = 7  # of a commit, as git abbreviates it
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,16 @@ class CachedRepo:
 
 @dataclass(frozen=True)
 class Checked:
-    """One file after it was read again. problem: "" when it is right; otherwise it is no longer in the cache."""
+    """One file after it was read again. problem: "" when it is right; otherwise it is no longer in the cache.
+
+    known: whether there is a hash to compare it with; a file without one was not read.
+    """
 
     repo: str
     revision: str
     file: str
     problem: str = ""
+    known: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,8 +85,8 @@ def scan() -> tuple[CachedRepo, ...]:
 def verify(pinned: Iterable[Weights] = ()) -> Iterator[Checked]:
     """Read every file again whose hash is known, and say of each whether it is right, as they are read.
 
-    Known are the hashes of `pinned` (the registry's weights), of first downloads, and of earlier checks. A wrong
-    file is quarantined.
+    Known are the hashes of `pinned` (the registry's weights), of first downloads, of earlier checks, and those that
+    blobs are named by. A wrong file is quarantined.
     """
     pins = {(w.repo, w.revision, file.name): file for w in pinned for file in w.files}
     locked = records.locked_hashes()
@@ -88,7 +95,8 @@ def verify(pinned: Iterable[Weights] = ()) -> Iterator[Checked]:
             pin = pins.get((repo, commit, name))
             key = records.key(repo, commit, name)
             expected = (pin and pin.sha256) or locked.get(key) or records.recorded(path)
-            if not expected:
+            if not expected and path.is_file() and not layout.etag_of(path):
+                yield Checked(repo, commit, name, known=False)
                 continue
             with records.only_process(key, waiting=str):
                 problem = _problem(path, repo, commit, name, expected)
@@ -103,6 +111,26 @@ def _problem(path: Path, repo: str, commit: str, name: str, expected: str) -> st
     except IntegrityError as error:
         return str(error)
     return ""
+
+
+def find(repo: str, revision: str) -> Weights:
+    """The revision of a cached repo, without its files.
+
+    revision: a commit or its first digits (7 at least), a branch or a tag.
+    Raises UsageError when it is not in the cache, or when several begin with those digits.
+    """
+    layout.check_repo(repo)
+    if reason := layout.unsafe(revision):
+        raise UsageError(f"{safe_text(revision)!r} is not a revision: {reason}")
+    cached = dict.fromkeys(commit for commit, _, _ in layout.snapshot_files(layout.repo_folder(repo)))
+    named = layout.reference_commit(repo, revision)
+    begun = [commit for commit in cached if len(revision) >= _LEAST_DIGITS and commit.startswith(revision)]
+    found = [named] if named in cached else begun
+    if len(found) > 1:
+        raise UsageError(f"{repo} has {len(found)} revisions in the cache that begin with {revision}")
+    if not found:
+        raise UsageError(f"{repo}@{revision} is not in the cache", hint="`zoo cache list` shows what is")
+    return Weights("original", repo=repo, revision=found[0])
 
 
 def remove(what: str | Weights) -> int:

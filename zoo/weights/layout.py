@@ -75,6 +75,15 @@ def reference_file(repo: str, revision: str) -> Path:
     return repo_folder(repo) / "refs" / revision
 
 
+def reference_commit(repo: str, revision: str) -> str:
+    """The commit a branch or tag was last seen at, as the cache remembers it; a commit is itself; "" when unknown."""
+    if COMMIT.fullmatch(revision):
+        return revision
+    with suppress(OSError, ValueError):
+        return reference_file(repo, revision).read_text(encoding="ascii").strip()
+    return ""
+
+
 def lock_file(folder: Path, etag: str) -> Path:
     """The file the Hub's client locks while it downloads the blob `etag` of a repo folder."""
     return folder.parent / ".locks" / folder.name / f"{etag}.lock"

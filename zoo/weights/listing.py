@@ -125,10 +125,7 @@ def _ask(guard: Guard, address: str) -> tuple[Any, str | None]:
 
 def _cached(repo: str, revision: str) -> Weights:
     """What the cache holds of the revision. Raises OfflineError when that is nothing."""
-    commit = revision
-    if not layout.COMMIT.fullmatch(revision):
-        with suppress(OSError, ValueError):
-            commit = layout.reference_file(repo, revision).read_text(encoding="ascii").strip()
+    commit = layout.reference_commit(repo, revision)
     locked = records.locked_hashes()
     files = []
     for at, name, path in layout.snapshot_files(layout.repo_folder(repo)):

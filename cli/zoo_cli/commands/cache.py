@@ -69,6 +69,7 @@ def _verify(as_json: options.Json = False, _cache_dir: options.CacheDir = None) 
     """Read every cached file again and check its sha256.
 
     Wrong files are moved to quarantine and fetched anew when they are next needed. Exits with 1 when one was wrong.
+    A file of which no hash is known cannot be checked, and is listed as unknown.
     """
     from zoo.registry.catalogue import catalogue
     from zoo.weights import cache
@@ -77,13 +78,15 @@ def _verify(as_json: options.Json = False, _cache_dir: options.CacheDir = None) 
     for file in cache.verify(entry.weights for entry in catalogue().entries if entry.weights.repo):
         checked.append(file)
         if not as_json:
-            state = "wrong" if file.problem else "right"
+            state = "wrong" if file.problem else "right" if file.known else "unknown"
             line = f"{state}\t{file.repo}\t{file.revision[:8]}\t{file.file}"
             terminal.out(f"{line}\t{file.problem}" if file.problem else line)
     wrong = sum(bool(file.problem) for file in checked)
     if as_json:
         terminal.out_json([asdict(file) for file in checked], indent=2)
-    terminal.note(f"{len(checked)} files checked, {wrong} wrong")
+    unknown = sum(not file.known for file in checked)
+    more = f", {unknown} without a known hash not checked" if unknown else ""
+    terminal.note(f"{len(checked) - unknown} files checked, {wrong} wrong{more}")
     if wrong:
         raise typer.Exit(1)
 
@@ -92,7 +95,9 @@ def _rm(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A registry name, or a Hub repo as hf:user/repo.", show_default=False
+            metavar="MODEL",
+            help="A registry name, or a Hub repo as hf:user/repo, of which hf:user/repo@REVISION is one revision.",
+            show_default=False,
         ),
     ],
     yes: options.Yes = False,
@@ -110,12 +115,14 @@ def _rm(
 
 
 def _weights(what: str) -> str | Weights:
-    """What the words name: a repo with all its revisions, or the pinned revision of a registered model."""
+    """What the words name: a repo with all its revisions, one of them, or the one of a registered model."""
     from zoo.errors import UsageError
     from zoo.registry.catalogue import catalogue
+    from zoo.weights import cache
 
     if what.startswith("hf:"):
-        return what.removeprefix("hf:").partition("@")[0]
+        repo, at, revision = what.removeprefix("hf:").partition("@")
+        return cache.find(repo, revision) if at else repo
     weights = catalogue().find(what).weights
     if not weights.repo:
         raise UsageError(f"{what} has no files in the cache: its weights do not come from the Hub")
