@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import socket
 import sys
@@ -325,6 +326,7 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
                 if fault.reset:
                     time.sleep(0.3)  # a reset throws away what the other side has not read
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                    os.close(self.connection.detach())  # the server's own way of closing says goodbye first
                 self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it

@@ -159,3 +159,12 @@ def test_a_failure_is_one_line_and_the_client_adds_nothing(hub, fault, said):
     assert (process.returncode, out) == (1, "")
     assert err.startswith(said)
     assert err.count("\n") == 1
+
+
+def test_a_download_that_goes_on_after_a_cut_shows_nothing_of_it(hub):
+    weights = pinned("user/name", hub.add_repo("user/name", {NAME: b"1234"}), {NAME: b"1234"})
+    hub.fault(NAME, Fault(cut_after=1, methods=("GET",)), times=1)
+    out, err = start(weights).communicate(timeout=60)
+    assert Path(out.split()[0]).read_bytes() == b"1234"
+    assert err == ""
+    assert hub.gets(NAME) == 2
