@@ -41,7 +41,7 @@ def test_what_is_done_every_so_many_steps_is_done_at_the_end_too(every, due):
     [
         ({"learning_rat": 1e-3}, "there is no setting 'learning_rat'; did you mean 'learning_rate'?"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0, but must be above 0"),
-        ({"steps": 0}, "steps is 0, but must be at least 1 steps"),
+        ({"steps": 0}, "steps is 0, but must be at least 1"),
         ({"precision": "float16"}, "precision is 'float16', but must be one of float32, bfloat16"),
         ({"average": 1.0}, "average is 1.0, but must be"),
     ],
