@@ -22,6 +22,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
     with LoopbackHub() as server:
         for name in _UNSET:
             monkeypatch.delenv(name, raising=False)
+        for name in ("HF_HUB_VERBOSITY", "HF_HUB_DISABLE_XET"):
+            monkeypatch.setenv(name, "")  # so that what the zoo sets is undone after the test
+            monkeypatch.delenv(name)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
