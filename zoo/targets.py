@@ -1,19 +1,18 @@
-"""What a person means by MODEL: a registry name, plugin/name, a local folder, or hf:user/repo[@revision].
+"""What a person means by MODEL: a registry name, plugin/name, a local folder or file, or hf:user/repo[@revision].
 
 A found target says what to build and where its files are; nothing is downloaded but a Hub repo's small config.json.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import plugins, settings
-from zoo.errors import NoWeightsError, PluginError, UnknownModelError, WeightsError
+from zoo.errors import NoWeightsError, PluginError, UnknownModelError, UsageError, WeightsError
 from zoo.family import Family
 from zoo.registry.catalogue import catalogue
 from zoo.registry.entry import ModelEntry, Weights
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 HUB_PREFIX = "hf:"
 COMPANION = re.compile(r"[\w.-]+\.(json|txt|jinja|model)")
 """The text files beside the weights: config, tokenizer, chat template."""
-
-_MOST_CONFIG_BYTES = 1 << 20
-_SHARD = re.compile(r"(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
 
 
 @dataclass(frozen=True)
@@ -53,34 +49,47 @@ class Target:
 def find(text: str | Target, *, revision: str = "", offline: bool = False) -> Target:
     """The target that `text` names; a target found already is returned as it is.
 
-    Registry names come before folders of the same name; write ./name for a folder.
+    Registry names come before folders of the same name; write ./name for a folder. A safetensors file is taken
+    with the small files beside it.
     revision: another commit, branch or tag of a Hub model than the pinned one; its files are then not checked
     against the registry's hashes but locked at their first download.
-    Raises UnknownModelError, PluginError (the plugin is absent or broken), WeightsError (nothing can build it).
+    Raises UnknownModelError, PluginError (the plugin is absent or broken), WeightsError (nothing can build it),
+    UsageError for a revision of what has none or has one already.
     """
     if isinstance(text, Target):
+        if revision and revision != text.revision:
+            raise UsageError(f"revision is {revision!r}, but {text.name} was found without it")
         return text
     if text.startswith(HUB_PREFIX):
         repo, _, asked = text.removeprefix(HUB_PREFIX).partition("@")
+        if revision and asked and revision != asked:
+            raise UsageError(
+                f"revision is {revision!r}, but {text} names another", hint="leave one of them out"
+            )
         return _from_hub(repo, revision or asked, offline=offline)
     if text.startswith((".", "/", "~")):
-        return _from_folder(text)
+        return _from_folder(text, revision)
     try:
         entry = catalogue().find(text)
     except UnknownModelError:
-        if Path(text).is_dir():
-            return _from_folder(text)
+        if Path(text).exists():
+            return _from_folder(text, revision)
         raise
     return from_entry(entry, revision=revision, offline=offline)
 
 
 def from_entry(entry: ModelEntry, *, revision: str = "", offline: bool = False) -> Target:
-    """The target of a registry entry. Raises PluginError when its plugin is not installed or broken."""
+    """The target of a registry entry. Raises PluginError when its plugin is not installed or broken.
+
+    Raises UsageError for a revision of a model that is not on the Hub.
+    """
     require_installed(entry)
     family = plugins.family(entry.plugin, entry.family)
     config = settings.make(family.resolve("config"), entry.config, what=f"config of {entry.name}")
     weights = entry.weights if entry.weights.repo else None
-    if weights is not None and revision and revision != weights.revision:
+    if weights is None:
+        _has_no_revisions(entry.name, revision)
+    elif revision and revision != weights.revision:
         weights = _wanted(_listing(weights.repo, revision, offline))
     return Target(entry.name, entry.plugin, family, config, entry=entry, weights=weights)
 
@@ -129,39 +138,43 @@ def weight_files(files: Mapping[str, Path]) -> list[Path]:
     return [path for name, path in sorted(files.items()) if name.endswith(".safetensors")]
 
 
-def _from_folder(text: str) -> Target:
+def _from_folder(text: str, revision: str) -> Target:
     folder = Path(text).expanduser()
-    if not folder.is_dir():
+    if not folder.exists():
         raise UnknownModelError(
-            f"{text}: there is no such folder", hint="`zoo list` shows the registered models"
+            f"{text}: there is no such folder or file", hint="`zoo list` shows the registered models"
         )
-    from zoo.weights import local, tensors
+    _has_no_revisions(text, revision)
+    from zoo.weights import companions, local, tensors
 
     present = local.folder(folder)
     stored = weight_files(present)
     said = tensors.zoo_metadata(stored[0]) if stored else None
     if said is not None:
         family = plugins.family(said.plugin, said.family)
-        config = settings.make(family.resolve("config"), said.config, what=f"config in {stored[0].name}")
+        try:
+            config = settings.make(family.resolve("config"), said.config, what=f"config in {stored[0].name}")
+        except UsageError as error:  # the file's mistake, not the person's
+            raise WeightsError(f"{text}: {error}") from error
         return Target(text, said.plugin, family, config, folder=folder)
     if "config.json" not in present:
         raise WeightsError(
             f"{text}: neither a safetensors file of the zoo nor a config.json says what model this is",
             hint="a run folder, an export or a snapshot of a Hub repo is expected",
         )
-    plugin, family, config = _built_by(_hub_config(present["config.json"], text), text)
+    plugin, family, config = _built_by(companions.read_json(present["config.json"], name=text), text)
     return Target(text, plugin, family, config, folder=folder)
 
 
 def _from_hub(repo: str, revision: str, *, offline: bool) -> Target:
-    from zoo.weights import hub
+    from zoo.weights import companions, hub
 
     weights = _wanted(_listing(repo, revision, offline))
     name = f"{HUB_PREFIX}{repo}@{weights.revision}"
     if not any(file.name == "config.json" for file in weights.files):
         raise WeightsError(f"{name} has no config.json, so no plugin can say what it is")
     small = hub.fetch(weights, offline=offline, only={"config.json"})
-    plugin, family, config = _built_by(_hub_config(small["config.json"], name), name)
+    plugin, family, config = _built_by(companions.read_json(small["config.json"], name=name), name)
     return Target(name, plugin, family, config, weights=weights)
 
 
@@ -172,9 +185,10 @@ def _listing(repo: str, revision: str, offline: bool) -> Weights:
 
 
 def _wanted(weights: Weights) -> Weights:
-    """Only the files a model is loaded from: safetensors and the small text files at the repo's root."""
-    kept = [file for file in weights.files if _SHARD.fullmatch(file.name) or COMPANION.fullmatch(file.name)]
-    if not any(file.name.endswith(".safetensors") for file in kept):
+    """Only the files a model is loaded from: one checkpoint and the small text files at the repo's root."""
+    chosen = _checkpoint({file.name for file in weights.files})
+    kept = [file for file in weights.files if file.name in chosen or COMPANION.fullmatch(file.name)]
+    if not chosen:
         raise WeightsError(
             f"{HUB_PREFIX}{weights.repo}@{weights.revision} has no model.safetensors",
             hint="download its .bin files yourself and turn them into safetensors with `zoo convert`",
@@ -182,28 +196,55 @@ def _wanted(weights: Weights) -> Weights:
     return replace(weights, files=tuple(kept))
 
 
-def _hub_config(path: Path, name: str) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _MOST_CONFIG_BYTES:
-            raise WeightsError(f"{name}: config.json is larger than {_MOST_CONFIG_BYTES} bytes")
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{name}: config.json is not JSON: {error}") from None
-    if not isinstance(config, dict):
-        raise WeightsError(f"{name}: config.json does not hold an object")
-    return config
+def _checkpoint(names: Collection[str]) -> set[str]:
+    """The safetensors files of one checkpoint in a listing, by the rule of `zoo.weights.local.folder`."""
+    from zoo.weights.local import WEIGHTS
+
+    for name in WEIGHTS:
+        if name in names:
+            return {name}
+        if f"{name}.index.json" in names:
+            shard = re.compile(re.escape(name).replace(r"\.safetensors", r"-\d{5}-of-\d{5}\.safetensors"))
+            return {other for other in names if shard.fullmatch(other)}
+    present = {name for name in names if name.endswith(".safetensors") and "/" not in name}
+    return present if len(present) == 1 else set()
 
 
 def _built_by(hub_config: dict[str, Any], name: str) -> tuple[str, Family, Any]:
-    """The plugin and family that can build a Hub repo's config.json, and the family's config of it."""
+    """The plugin and family that can build a Hub repo's config.json, and the family's config of it.
+
+    Every family is asked: the one that refuses need not be the only one. Raises WeightsError, with the first reason.
+    """
+    reasons = []
     for plugin, family in plugins.all_families():
         if family.from_hub:
-            found = family.resolve("from_hub")(hub_config)
-            if found is not None:
-                config = settings.make(family.resolve("config"), found, what=f"config.json of {name}")
-                return plugin, family, config
+            read = family.resolve("from_hub")
+            try:
+                found = read(hub_config)
+                if found is not None:
+                    return plugin, family, settings.make(family.resolve("config"), found, what="config.json")
+            except UsageError as error:
+                reasons.append(str(error))
+            except PluginError:
+                raise
+            except Exception as error:  # a stranger's file in a plugin's code: any kind of error
+                reasons.append(f"{family.name} of {plugin} cannot read its config.json: {_line(error)}")
+    if reasons:
+        raise WeightsError(f"{name}: {reasons[0][:300]}")
     kind = hub_config.get("model_type") or hub_config.get("_class_name") or "unknown"
     raise WeightsError(
-        f"{name}: no installed plugin builds a model of type {str(kind)[:80]!r}",
+        f"{name}: no installed plugin builds a model of type {_line(kind)!r}",
         hint="`zoo plugin list` shows the installed plugins",
     )
+
+
+def _line(said: object) -> str:
+    return " ".join(str(said).split())[:80] or type(said).__name__
+
+
+def _has_no_revisions(what: str, revision: str) -> None:
+    """Raises UsageError when one was asked for."""
+    if revision:
+        raise UsageError(
+            f"revision is {revision!r}, but {what} has no revisions", hint="only models on the Hub have them"
+        )

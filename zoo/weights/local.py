@@ -99,6 +99,12 @@ def _checkpoint(path: Path, files: Mapping[str, Path]) -> set[str]:
             f"{path} has its weights only as {pickled[0]}; pickles can run code and are never loaded",
             hint=f"turn them into safetensors: zoo convert {path} -o FOLDER",
         )
+    ggufs = sorted(name for name in files if name.endswith(".gguf"))
+    if ggufs:
+        raise WeightsError(
+            f"{path} has its weights only as {ggufs[0]}, which is not loaded as it is",
+            hint=f"turn it into safetensors: zoo convert {files[ggufs[0]]} -o FOLDER",
+        )
     raise NoWeightsError(f"{path} has no safetensors file", hint=f"expected {WEIGHTS[0]} there")
 
 
