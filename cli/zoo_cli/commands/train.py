@@ -64,9 +64,7 @@ def _train(
             help="Any setting, such as config.layers=2, plan.learning_rate=3e-4 or data.vocabulary=512.",
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with RUN from its last checkpoint.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with RUN where it was stopped.")] = False,
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="auto or cpu.", rich_help_panel=options.COMMON)
     ] = "auto",
