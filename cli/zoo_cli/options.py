@@ -31,7 +31,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A registry name or alias, plugin/name, a local folder, or hf:user/repo@revision.",
+        help="A registry name or alias, plugin/name, a local folder or file, or hf:user/repo@revision.",
         autocompletion=completion.models,
         show_default=False,
     ),
