@@ -16,6 +16,7 @@
 #endif
 #define DEPTH 8          /* stored rows that are taken together when W is stored inputs first */
 #define MOST_OUTPUTS 4096 /* that a thread takes at a time: their sums stay in its cache */
+#define WORTH_THREADS (1 << 16) /* weights; waking a thread costs as much as reading fewer */
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
 
@@ -66,7 +67,8 @@ INLINE long share(long n) { /* outputs a thread takes at a time: as many in a ro
 #define FUNCTION(NAME, WEIGHT, KERNEL)                                                                             \
     void NAME(const float *x, const WEIGHT *w, const float *b, float *y, long m, long n, long k) {                 \
         long each = share(n);                                                                                      \
-        _Pragma("omp parallel for schedule(static, 1)") for (long from = 0; from < n; from += each) {              \
+        _Pragma("omp parallel for schedule(static, 1) if (n * k >= WORTH_THREADS)")                                \
+        for (long from = 0; from < n; from += each) {                                                              \
             long to = from + each < n ? from + each : n;                                                           \
             switch (m) {                                                                                           \
             case 1: KERNEL(1, x, w, b, y, n, k, from, to); break;                                                  \

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +68,14 @@ def random_model(config: Any, *, seed: int = 4) -> Any:
     return model
 
 
+def saved_model(config: Any, folder: Path) -> Any:
+    """A random model, saved in the folder as transformers does."""
+    model = random_model(config)
+    transformers.utils.logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    return model
+
+
 def loaded(family: Family, folder: Path) -> Any:
     """The saved model as this plugin builds it."""
     content = json.loads((folder / "config.json").read_text())
@@ -77,13 +84,9 @@ def loaded(family: Family, folder: Path) -> Any:
     return load(family.resolve("build"), config, files, place=family.resolve("place"))
 
 
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    """Models this small gain nothing from threads, and lose much when other work holds the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture
+def make_reference() -> Any:
+    return saved_model
 
 
 @pytest.fixture
@@ -100,7 +103,5 @@ def load_saved() -> Any:
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, Any]:
     """(transformers' model, ours) with the same weights, of each layout."""
     family, config = models()[request.param]
-    theirs = random_model(config)
-    transformers.utils.logging.disable_progress_bar()
-    theirs.save_pretrained(tmp_path)
+    theirs = saved_model(config, tmp_path)
     return theirs, loaded(family, tmp_path)
