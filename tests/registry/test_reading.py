@@ -206,7 +206,7 @@ def test_a_valid_file_becomes_entries(write: Write, valid: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "error"), FAULTS, ids=lambda part: None if callable(part) else str(part)[:40]
+    ("path", "value", "error"), FAULTS, ids=lambda part: "absent" if part is ABSENT else str(part)[:40]
 )
 def test_a_fault_is_refused_by_the_reader_and_by_the_schema(
     write: Write, valid: str, path: tuple[str | int, ...], value: object, error: str
