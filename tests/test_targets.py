@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hub.fixtures import hub, waits
 
+from hub.fixtures import hub, waits
 from zoo import plugins, targets
 from zoo.errors import NoWeightsError, UnknownModelError, UsageError, WeightsError
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from byte_tokenizer import ByteTokenizer
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from byte_tokenizer import ByteTokenizer
 from zoo.modality.text import TextWriter
 
 

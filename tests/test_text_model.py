@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import pytest
-from byte_tokenizer import END, ByteTokenizer
 from torch import nn
 
+from byte_tokenizer import END, ByteTokenizer
 from zoo.errors import CapabilityError, UsageError, WeightsError
 from zoo.family import Family
 from zoo.modality.text import TextControls, TextSample

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from byte_tokenizer import ByteTokenizer
 
+from byte_tokenizer import ByteTokenizer
 from zoo.errors import RegistryError
 from zoo.registry.catalogue import Catalogue
 from zoo.registry.entry import File, Licences, Metric, ModelEntry, Paper, Weights

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import CHATML
 
+from conftest import CHATML
 from zoo.modality import chat
 
 REFUSING = (

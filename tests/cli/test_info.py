@@ -3,9 +3,9 @@
 import json
 
 import pytest
+
 from cli.conftest import entry
 from cli.json_shapes import documented, shape
-
 from zoo.registry.entry import Weights
 from zoo_cli import cards
 

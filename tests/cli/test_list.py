@@ -4,9 +4,9 @@ import inspect
 import json
 
 import pytest
+
 from cli.conftest import entry
 from cli.json_shapes import documented, shape
-
 from zoo.errors import RegistryError
 from zoo.plugins import Plugin
 from zoo.registry.entry import Weights

@@ -4,9 +4,9 @@ import json
 from importlib import metadata
 
 import pytest
+
 from cli.conftest import entry
 from cli.json_shapes import documented, shape
-
 from zoo.errors import RegistryError
 from zoo.plugins import Plugin
 

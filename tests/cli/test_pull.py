@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cli.conftest import entry
 from cli.json_shapes import documented, shape
 from hub.fixtures import hub, pinned, waits
 from hub.loopback import Fault
-
 from zoo.registry.entry import File, Weights
 from zoo.weights import layout, records
 
@@ -121,8 +121,9 @@ def test_a_hub_repo_samples_by_its_own_config(zoo, hub, waits, hub_gpt2):
 def hub_gpt2(tmp_path_factory):
     """A GPT-2 as transformers saves it for the Hub."""
     import torch
-    from conftest import byte_tokenizer
     from transformers import GPT2Config, GPT2LMHeadModel
+
+    from conftest import byte_tokenizer
 
     folder = tmp_path_factory.mktemp("hub-gpt2")
     torch.manual_seed(1)

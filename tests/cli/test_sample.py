@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import pytest
-from cli.json_shapes import documented, shape
 
+from cli.json_shapes import documented, shape
 from zoo import targets
 from zoo.modality.text import TextControls
 from zoo.settings import setting

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from hub.loopback import LoopbackHub
 
+from hub.loopback import LoopbackHub
 from zoo.errors import ZooError
 from zoo.registry.entry import File, Weights
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hub.fixtures import pinned, snapshot, unpinned
 
+from hub.fixtures import pinned, snapshot, unpinned
 from zoo import paths
 from zoo.errors import UsageError, WeightsError
 from zoo.weights import cache, layout, records

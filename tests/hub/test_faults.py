@@ -5,9 +5,9 @@ import os
 from dataclasses import replace
 
 import pytest
+
 from hub.fixtures import failure, pinned, unpinned
 from hub.loopback import Fault, LoopbackHub
-
 from zoo import paths
 from zoo.errors import DiskSpaceError, IntegrityError, WeightsError
 from zoo.registry.entry import File

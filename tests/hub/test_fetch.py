@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from hub.fixtures import pinned, snapshot, unpinned
 
+from hub.fixtures import pinned, snapshot, unpinned
 from zoo import paths
 from zoo.errors import IntegrityError, NoWeightsError, OfflineError, UsageError
 from zoo.registry.entry import File, Weights

@@ -6,12 +6,12 @@ import time
 
 import huggingface_hub
 import pytest
-from hub.fixtures import failure, pinned
-from hub.loopback import Fault
 from huggingface_hub import constants, file_download
 from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
 from huggingface_hub.utils import _http
 
+from hub.fixtures import failure, pinned
+from hub.loopback import Fault
 from zoo.weights import hub as zoo_hub
 from zoo.weights import layout, network
 

@@ -5,9 +5,9 @@ import os
 import warnings
 
 import pytest
+
 from hub.fixtures import pinned, snapshot, unpinned
 from hub.loopback import Fault, LoopbackHub
-
 from zoo import paths
 from zoo.errors import HubError, UsageError
 from zoo.weights import hub as zoo_hub

@@ -4,8 +4,8 @@ import hashlib
 import os
 
 import pytest
-from hub.loopback import Fault
 
+from hub.loopback import Fault
 from zoo.errors import HubError, IntegrityError, OfflineError
 from zoo.registry.entry import File
 from zoo.weights import hub as zoo_hub

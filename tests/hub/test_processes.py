@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+
 from hub.fixtures import pinned, snapshot
 from hub.loopback import Fault
-
 from zoo.weights import hub as zoo_hub
 from zoo.weights import layout, records
 

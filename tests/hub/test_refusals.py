@@ -6,9 +6,9 @@ from email.utils import formatdate
 from time import time
 
 import pytest
+
 from hub.fixtures import failure, pinned, unpinned
 from hub.loopback import Fault, LoopbackHub
-
 from zoo.errors import HubError, UsageError
 from zoo.weights import hub as zoo_hub
 

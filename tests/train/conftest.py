@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from byte_tokenizer import ByteTokenizer
 from torch import nn
 from torch.nn import functional
+
+from byte_tokenizer import ByteTokenizer
 
 
 class Pairs(nn.Module):
