@@ -36,11 +36,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one round of 32 tokens instead of five of 128")
+    parser.add_argument("--quick", action="store_true", help="one round of 32 tokens instead of three of 128")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     arguments = parser.parse_args()
-    rounds, new = (1, 32) if arguments.quick else (5, 128)
+    rounds, new = (1, 32) if arguments.quick else (3, 128)
     with tempfile.TemporaryDirectory(prefix="zoo-bench-home-") as home, gpt2_small.folder() as folder:
         os.environ["ZOO_HOME"] = home
         import torch
