@@ -61,6 +61,8 @@ class Positions:
         self.positions = cache.lengths[:, None] + steps  # (B, T)
         self._rows = torch.arange(rows, device=tokens.device)[:, None]
         self._upto = cache.longest + new
+        self._keys = cache.keys[:, :, :, : self._upto].unbind()  # of each layer, (B, K, upto, D)
+        self._values = cache.values[:, :, :, : self._upto].unbind()
         self.visible: torch.Tensor | None = None  # (B, 1, T, upto); None: everything up to `upto`
         if not (cache.even and new == 1):
             seen = torch.arange(self._upto, device=tokens.device)
@@ -74,8 +76,7 @@ class Positions:
             grouped = q.shape[1] != k.shape[1]
             return functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=grouped)
         self._store(layer, k, v)
-        keys = self.cache.keys[layer, :, :, : self._upto]
-        values = self.cache.values[layer, :, :, : self._upto]
+        keys, values = self._keys[layer], self._values[layer]
         rows, heads, new, width = q.shape
         group = heads // keys.shape[1]
         if group > 1 and new == 1:  # the group's queries share keys and mask: they are rows of one product
@@ -89,9 +90,8 @@ class Positions:
     def _store(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> None:
         assert self.cache is not None
         if self.cache.even:
-            new = slice(self.cache.longest, self._upto)
-            self.cache.keys[layer, :, :, new] = k
-            self.cache.values[layer, :, :, new] = v
+            self._keys[layer][:, :, self.cache.longest :] = k
+            self._values[layer][:, :, self.cache.longest :] = v
         else:  # advanced indices on both sides of a slice: the indexed part is (B, T, K, D)
             self.cache.keys[layer][self._rows, :, self.positions] = k.transpose(1, 2)
             self.cache.values[layer][self._rows, :, self.positions] = v.transpose(1, 2)

@@ -52,38 +52,51 @@ def compiled(network: nn.Module) -> str:
         return f"compiled decoding is off: {error}"
     for module in network.modules():
         if isinstance(module, Linear | Embedding):
-            module.product = functools.partial(_product, kernels)
+            module.product = _Product(kernels)
     return ""
 
 
-def _product(
-    kernels: dict[tuple[torch.dtype, bool], _Kernel],
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-) -> torch.Tensor:
-    """As `functional.linear`; what the kernels are not for goes there."""
-    outputs, inputs = weight.shape
-    kernel = kernels.get((weight.dtype, weight.is_contiguous()))
-    if kernel is None or torch.is_grad_enabled() or not _readable(x, weight, bias):
-        return functional.linear(x, weight, bias)
-    rows = x.numel() // inputs
-    wide = x.contiguous().float()
-    wide_bias = None if bias is None else bias.float()
-    out = torch.empty(*x.shape[:-1], outputs)
-    at = None if wide_bias is None else wide_bias.data_ptr()
-    kernel(wide.data_ptr(), weight.data_ptr(), at, out.data_ptr(), rows, outputs, inputs)
-    return out.to(x.dtype)
+class _Product:
+    """`functional.linear` for one map. What a kernel is not for, such as training and long prompts, goes there.
 
+    What does not change from call to call is looked up once: a step makes fifty calls, each of a few microseconds.
+    """
 
-def _readable(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
-    """Whether a kernel may be given these pointers: the network may have been moved or changed since `compiled`."""
-    inputs = weight.shape[1]
-    if not (x.is_cpu and weight.is_cpu and x.dtype == weight.dtype and x.shape[-1] == inputs > 0):
-        return False
-    if bias is not None and not (bias.is_cpu and bias.is_contiguous() and bias.dtype == weight.dtype):
-        return False
-    return 1 <= x.numel() // inputs <= MOST_ROWS and (weight.is_contiguous() or weight.t().is_contiguous())
+    def __init__(self, kernels: dict[tuple[torch.dtype, bool], _Kernel]) -> None:
+        self._kernels = kernels
+        self._weight: torch.Tensor | None = None
+        self._bias: torch.Tensor | None = None
+
+    def __call__(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            return functional.linear(x, weight, bias)
+        if weight is not self._weight or bias is not self._bias or weight.data_ptr() != self._at:
+            self._look_up(weight, bias)
+        kernel, inputs = self._kernel, self._inputs
+        if kernel is None or x.dtype != weight.dtype or x.shape[-1] != inputs or not x.is_cpu:
+            return functional.linear(x, weight, bias)
+        rows = x.numel() // inputs
+        if not 1 <= rows <= MOST_ROWS:
+            return functional.linear(x, weight, bias)
+        wide = x.float().contiguous()
+        wide_bias = None if bias is None else bias.float()
+        out = wide.new_empty((*x.shape[:-1], self._outputs))
+        bias_at = None if wide_bias is None else wide_bias.data_ptr()
+        kernel(wide.data_ptr(), self._at, bias_at, out.data_ptr(), rows, self._outputs, inputs)
+        return out.to(x.dtype)
+
+    def _look_up(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        """The kernel for this weight: the network may have been moved or changed since."""
+        self._weight, self._bias, self._at = weight, bias, weight.data_ptr()
+        self._outputs, self._inputs = weight.shape
+        self._kernel: _Kernel | None = None
+        readable = (
+            weight.is_cpu and self._inputs > 0 and (weight.is_contiguous() or weight.t().is_contiguous())
+        )
+        if readable and (
+            bias is None or (bias.is_cpu and bias.is_contiguous() and bias.dtype == weight.dtype)
+        ):
+            self._kernel = self._kernels.get((weight.dtype, weight.is_contiguous()))
 
 
 @functools.cache
