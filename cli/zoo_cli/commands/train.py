@@ -14,9 +14,9 @@ from zoo.errors import UsageError
 from zoo_cli import completion, human, options, terminal
 
 if TYPE_CHECKING:
-    from zoo.train.loop import Step
-    from zoo.train.recipe import Recipe
-    from zoo.train.run import Run
+    from zoo.training.loop import Step
+    from zoo.training.recipe import Recipe
+    from zoo.training.run import Run
 
 HELP = """Train START on text, and write weights, tokenizer, recipe and metrics into the folder RUN.
 
@@ -73,8 +73,8 @@ def _train(
     offline: options.Offline = False,
     _cache_dir: options.CacheDir = None,
 ) -> None:
-    from zoo.train import loop
-    from zoo.train import run as training
+    from zoo.training import loop
+    from zoo.training import run as training
 
     loop.only_cpu(device)  # refuses what cannot be before anything is written
     asked = {"steps": steps, "batch_size": batch_size, "seed": seed}
@@ -100,8 +100,8 @@ def _train(
 def _recipe(start: str | None, file: Path | None, assignments: Sequence[str], offline: bool) -> Recipe:
     from dataclasses import replace
 
-    from zoo.train import recipe
-    from zoo.train import start as starts
+    from zoo.training import recipe
+    from zoo.training import start as starts
 
     if file is None and start is None:
         raise UsageError("say what to train: a model, a family such as gpt2, or --recipe FILE")
@@ -134,7 +134,7 @@ def _watch(run: Run, steps: Iterable[Step], *, quiet: bool) -> Step | None:
 
 
 def _stopped(run: Run) -> str:
-    from zoo.train.run import CHECKPOINT
+    from zoo.training.run import CHECKPOINT
 
     if (run.folder / CHECKPOINT).is_file():
         return "stopped; --resume goes on from the last checkpoint"

@@ -9,7 +9,7 @@ import safetensors
 import torch
 
 from zoo.errors import TrainingError
-from zoo.train.loop import Learner
+from zoo.training.loop import Learner
 from zoo.weights import save
 
 _MEMORY = ("exp_avg", "exp_avg_sq")

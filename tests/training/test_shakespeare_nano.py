@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zoo import api
-from zoo.train.bits import bits_per_byte
+from zoo.evaluation.text import bits_per_byte
 from zoo.weights import local
 from zoo.weights.tensors import read_header
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from zoo.train import run
+from zoo.training import run
 from zoo_cli.main import main
 
 TINY = [

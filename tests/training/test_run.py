@@ -11,14 +11,14 @@ import safetensors.torch
 import torch
 
 from zoo import api
+from zoo.datasets.text import DataRules
 from zoo.errors import CapabilityError, DataError, PluginError, TrainingError, UnknownModelError, UsageError
+from zoo.evaluation.text import bits_per_byte
 from zoo.family import Family
-from zoo.train import checkpoint, recipe, run, start
-from zoo.train.bits import bits_per_byte
-from zoo.train.data import DataRules
-from zoo.train.loop import Learner
-from zoo.train.plan import Plan
-from zoo.train.recipe import Recipe
+from zoo.training import checkpoint, recipe, run, start
+from zoo.training.loop import Learner
+from zoo.training.plan import Plan
+from zoo.training.recipe import Recipe
 from zoo.weights.tensors import read_header, zoo_metadata
 
 SMALL = Recipe(

@@ -21,7 +21,7 @@ from torch import nn
 
 from zoo.errors import TrainingError, UsageError
 from zoo.noise import Noise
-from zoo.train.plan import Plan, learning_rate
+from zoo.training.plan import Plan, learning_rate
 
 DEVICES = ("auto", "cpu")
 """auto: what accelerate finds, or was told to use by its own configuration."""

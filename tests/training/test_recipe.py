@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from zoo.datasets.text import DataRules
 from zoo.errors import DataError, RegistryError, UsageError
 from zoo.settings import make
-from zoo.train import recipe
-from zoo.train.data import DataRules
-from zoo.train.plan import Plan
-from zoo.train.recipe import Recipe
+from zoo.training import recipe
+from zoo.training.plan import Plan
+from zoo.training.recipe import Recipe
 from zoo_gpt.configs import GPT2Config
 
 RECIPES = sorted(Path(__file__).parents[2].glob("plugins/*/recipes/*/recipe.yaml"))
@@ -113,7 +113,7 @@ def test_a_change_that_cannot_be_names_what_can(assignment, message):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
 def test_every_recipe_in_the_tree_resolves(path):
-    from zoo.train import start
+    from zoo.training import start
 
     said = recipe.read(path)
     make(start.find(said.start).family.resolve("config"), said.config, what=str(path))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from zoo.datasets.text import DataRules, Document, TextBatches, encode, read_documents, split
 from zoo.errors import DataError, UsageError
-from zoo.train.data import DataRules, Document, TextBatches, encode, read_documents, split
 
 FOUR = tuple(Document(name, f"{name}\n") for name in ("a", "b", "c", "d"))
 

@@ -7,7 +7,7 @@ import torch
 
 from zoo.errors import UsageError
 from zoo.settings import make
-from zoo.train.plan import Plan, learning_rate
+from zoo.training.plan import Plan, learning_rate
 
 
 def test_the_rate_rises_in_a_line_to_its_largest():

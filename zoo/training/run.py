@@ -23,12 +23,14 @@ import torch
 from torch import nn
 
 from zoo import settings
+from zoo.datasets import text as data
 from zoo.errors import DataError, TrainingError, UsageError
+from zoo.evaluation import text as bits
 from zoo.protocols import Tokenizer
-from zoo.train import bits, checkpoint, data, recipe, start, vocabulary
-from zoo.train.loop import Learner, Step, train
-from zoo.train.recipe import Recipe
-from zoo.train.start import Start
+from zoo.training import checkpoint, recipe, start, vocabulary
+from zoo.training.loop import Learner, Step, train
+from zoo.training.recipe import Recipe
+from zoo.training.start import Start
 from zoo.weights import save
 
 WEIGHTS = "model.safetensors"

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from zoo import settings
+from zoo.datasets.text import DataRules
 from zoo.errors import DataError, UsageError
 from zoo.registry.reading import read_yaml
-from zoo.train.data import DataRules
-from zoo.train.plan import Plan
+from zoo.training.plan import Plan
 
 SCHEMA = 1
 _SECTIONS = {"data": DataRules, "plan": Plan}

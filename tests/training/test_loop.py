@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from zoo.errors import TrainingError, UsageError
-from zoo.train.loop import Learner, train
-from zoo.train.plan import Plan, learning_rate
+from zoo.training.loop import Learner, train
+from zoo.training.plan import Plan, learning_rate
 
 PLAN = Plan(steps=5, warmup=2, learning_rate=0.05, weight_decay=0.5, gradient_clip=0.1, evaluate_every=2)
 

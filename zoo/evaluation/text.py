@@ -1,6 +1,6 @@
 """How well a language model predicts text: bits per byte, which can be compared across vocabularies.
 
-`python -m zoo.train.bits MODEL FILE...` measures any text model on text files, as training measures its own.
+`python -m zoo.evaluation.text MODEL FILE...` measures any text model on text files, as training measures its own.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from zoo.datasets.text import read_documents, with_start
 from zoo.errors import DataError, ZooError
 from zoo.protocols import Tokenizer
-from zoo.train.data import read_documents, with_start
 
 _TOKENS_A_PASS = 4096
 
@@ -85,7 +85,7 @@ def main(words: Sequence[str]) -> int:
     from zoo import api
 
     if len(words) < 2:
-        sys.stderr.write("usage: python -m zoo.train.bits MODEL FILE...\n")
+        sys.stderr.write("usage: python -m zoo.evaluation.text MODEL FILE...\n")
         return 2
     try:
         model = api.load(words[0])

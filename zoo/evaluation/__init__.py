@@ -1,0 +1,1 @@
+"""How good a model is: log-likelihoods and held-out losses, each with its N and interval."""

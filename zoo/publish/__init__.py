@@ -1,0 +1,1 @@
+"""Sending a run to the Hub, with its card."""
