@@ -1,0 +1,76 @@
+"""What training asks of data, whatever its modality: rows by number, and what to measure on.
+
+A row's content depends on the seed and on its number alone, counted from the run's first row on. So a batch can be
+shared out among processes, computed in parts, and asked for again after a run was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.family import Family
+
+
+class Rows(Protocol):
+    """The rows a network is trained on, in an order that the seed draws anew each epoch.
+
+    unit: what speed is counted in, such as "tokens" or "images". units: how many of them a row has.
+    epoch: rows in an epoch. fingerprint: sha256, in hex, of all that rows are drawn from.
+    """
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def units(self) -> int: ...
+
+    @property
+    def epoch(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def rows(self, first: int, count: int) -> Any:
+        """Rows first .. first + count - 1 for `network.loss`: a tensor, or a tuple or dict of tensors, on the CPU.
+
+        Every tensor's first dimension is `count`.
+        """
+        ...
+
+
+class Material(Protocol):
+    """One data set, read and divided into what is trained on and what is held out, for one modality."""
+
+    summary: str
+    """One line for people, such as "1,774,390 tokens of 40 documents, 2 held out"; complete after `rows`."""
+
+    def learn(self, folder: Path) -> None:
+        """For a new network: write what it needs beside its weights, such as a tokenizer, into the run's folder."""
+        ...
+
+    def bind(self, family: Family, files: Mapping[str, Path]) -> dict[str, Any]:
+        """Take up the files beside the weights; returns the settings of the network's config that the data decides.
+
+        Raises DataError when a file that is needed is missing.
+        """
+        ...
+
+    def rows(self, network: nn.Module, seed: int) -> Rows:
+        """The rows to train this network on. Raises UsageError, DataError when they do not fit it."""
+        ...
+
+    def evaluate(self, network: nn.Module) -> dict[str, float]:
+        """Measured on what is held out, in evaluation mode; the first is the measure of the best, lower is better.
+
+        Empty when nothing is held out.
+        """
+        ...
+
+    def preview(self, network: nn.Module, count: int, seed: int, stem: Path) -> Iterator[Path]:
+        """Draw `count` samples and save them under `stem` with the fitting suffix; the files written."""
+        ...
