@@ -1,4 +1,4 @@
-"""Text for training: documents, which of them are held out, and batches that a seed and a step alone decide."""
+"""Text for training: documents, which of them are held out, and rows that a seed and a number alone decide."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
+from zoo.datasets.split import split_rows
 from zoo.errors import DataError, UsageError
 from zoo.noise import Noise
 from zoo.protocols import Tokenizer
 from zoo.settings import setting
+
+if TYPE_CHECKING:
+    import torch
+
+    from zoo.datasets.source import Source
+    from zoo.datasets.text_material import TextMaterial
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Document:
 
 
 @dataclass(frozen=True)
-class DataRules:
+class TextRules:
     """How a data folder becomes training and held-out text."""
 
     vocabulary: int = setting(
@@ -66,7 +73,7 @@ def read_documents(path: Path) -> tuple[Document, ...]:
     return tuple(found)
 
 
-def split(documents: Sequence[Document], rules: DataRules, seed: int) -> Split:
+def split(documents: Sequence[Document], rules: TextRules, seed: int) -> Split:
     """Named documents are held out; without names, the seed draws the rules' share of them, at least one.
 
     A single document is cut in two at a line's end instead. A share of 0 holds nothing out.
@@ -83,9 +90,8 @@ def split(documents: Sequence[Document], rules: DataRules, seed: int) -> Split:
     elif len(documents) == 1:
         return _cut(documents[0], rules.held_out_share)
     else:
-        count = max(1, round(len(documents) * rules.held_out_share))
-        order = Noise(seed).rows(1, "held out").uniform(len(documents))[0].argsort().tolist()
-        chosen = {documents[index].name for index in order[:count]}
+        held_out = split_rows(len(documents), rules.held_out_share, seed)[1].tolist()
+        chosen = {documents[index].name for index in held_out}
     train = tuple(document for document in documents if document.name not in chosen)
     if not train:
         raise DataError(f"all {len(documents)} documents are held out: nothing is left to train on")
@@ -113,17 +119,15 @@ def encode(documents: Iterable[Document], tokenizer: Tokenizer) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class TextBatches:
+class TextRows:
     """Windows of `window` + 1 token ids. An epoch goes through the whole text once, in windows side by side.
 
-    Which window is row r of step s depends on the seed and on (s - 1) * batch_size + r alone: a run can be continued
-    at any step, and a batch be shared out among processes. Each epoch lays its windows from another first token, so
-    that their edges move.
+    Which window is row 0, 1, ... of the run depends on the seed and on that number alone. Each epoch lays its windows
+    from another first token, so that their edges move. A `zoo.datasets.material.Rows`.
     """
 
     ids: np.ndarray
     window: int
-    batch_size: int
     seed: int
 
     def __post_init__(self) -> None:
@@ -135,29 +139,34 @@ class TextBatches:
             )
 
     @property
-    def windows(self) -> int:
+    def unit(self) -> str:
+        return "tokens"
+
+    @property
+    def units(self) -> int:
+        """Tokens that a row predicts."""
+        return self.window
+
+    @property
+    def epoch(self) -> int:
         """Windows an epoch."""
         return (len(self.ids) - self.window - 1) // self.window
 
     @property
-    def predictions(self) -> int:
-        """Tokens that a batch predicts."""
-        return self.batch_size * self.window
-
-    @property
     def fingerprint(self) -> str:
-        """sha256 of what the batches are drawn from, to tell whether a run goes on with the same text."""
+        """sha256 of the ids, whatever their width, to tell whether a run goes on with the same text."""
         return hashlib.sha256(self.ids.astype("<u4").tobytes()).hexdigest()
 
-    def batch(self, step: int) -> torch.Tensor:
-        """The batch of step 1, 2, ...: (B, window + 1) int64 token ids, on the CPU."""
-        first = (step - 1) * self.batch_size
-        starts = [self._start(*divmod(row, self.windows)) for row in range(first, first + self.batch_size)]
+    def rows(self, first: int, count: int) -> torch.Tensor:
+        """Rows first .. first + count - 1, counted from 0: (count, window + 1) int64 token ids, on the CPU."""
+        import torch
+
+        starts = [self._start(*divmod(row, self.epoch)) for row in range(first, first + count)]
         rows = np.stack([self.ids[start : start + self.window + 1] for start in starts])
         return torch.from_numpy(rows.astype(np.int64))
 
     def _start(self, epoch: int, at: int) -> int:
-        offset, order = _epoch(self.seed, epoch, self.windows, self.window)
+        offset, order = _epoch(self.seed, epoch, self.epoch, self.window)
         return offset + self.window * int(order[at])
 
 
@@ -167,3 +176,45 @@ def _epoch(seed: int, epoch: int, windows: int, window: int) -> tuple[int, np.nd
     draws = Noise(seed, epoch).rows(1, "batches")
     offset = math.floor(float(draws.uniform()[0]) * window)
     return offset, draws.uniform(windows)[0].numpy().argsort(kind="stable")
+
+
+def read(source: Source, rules: TextRules, seed: int) -> TextMaterial:
+    """The material of a text source; see `zoo.datasets.reading.read`."""
+    from zoo.datasets.text_material import TextMaterial
+
+    return TextMaterial(source, rules, seed)
+
+
+DataRules = TextRules
+
+
+@dataclass(frozen=True, eq=False)
+class TextBatches:
+    """`TextRows` by the step: what `zoo.training.run` reads until it reads rows."""
+
+    ids: np.ndarray
+    window: int
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._rows  # noqa: B018 - refuses a text that is too short
+
+    @functools.cached_property
+    def _rows(self) -> TextRows:
+        return TextRows(self.ids, self.window, self.seed)
+
+    @property
+    def windows(self) -> int:
+        return self._rows.epoch
+
+    @property
+    def predictions(self) -> int:
+        return self.batch_size * self.window
+
+    @property
+    def fingerprint(self) -> str:
+        return self._rows.fingerprint
+
+    def batch(self, step: int) -> torch.Tensor:
+        return self._rows.rows((step - 1) * self.batch_size, self.batch_size)

@@ -1,0 +1,50 @@
+"""From --data D and a model's modality to the material that training goes through."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import CapabilityError
+
+if TYPE_CHECKING:
+    from zoo.datasets.material import Material
+
+_READERS = {
+    "text": ("zoo.datasets.text", "TextRules"),
+    "image": ("zoo.datasets.images", "ImageRules"),
+    "audio": ("zoo.datasets.audio", "AudioRules"),
+    "table": ("zoo.datasets.table", "TableRules"),
+    "molecule": ("zoo.datasets.molecules", "MoleculeRules"),
+}
+"""Modality to its module and the class of its rules. The module has `read(source, rules, seed) -> Material`."""
+
+
+def rules_class(modality: str) -> type:
+    """The frozen settings class of a modality's data rules. Raises CapabilityError for one that is not trained on."""
+    module, name = _reader(modality)
+    found: type = getattr(importlib.import_module(module), name)
+    return found
+
+
+def read(modality: str, source: str, rules: Any, seed: int, *, offline: bool = False) -> Material:
+    """The data that a person means by `source`, read by the rules and divided by the seed.
+
+    source: see `zoo.datasets.source.find`. rules: of `rules_class(modality)`.
+    Raises CapabilityError for a modality that is not trained on, DataError for data that cannot be used, UsageError
+    for rules that do not fit it.
+    """
+    from zoo.datasets.source import find
+
+    module, _ = _reader(modality)
+    reader = importlib.import_module(module).read
+    material: Material = reader(find(source, offline=offline), rules, seed)
+    return material
+
+
+def _reader(modality: str) -> tuple[str, str]:
+    if modality not in _READERS:
+        raise CapabilityError(
+            f"there is no training on data of the modality {modality!r}; there is on {', '.join(_READERS)}"
+        )
+    return _READERS[modality]

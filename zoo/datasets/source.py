@@ -1,0 +1,140 @@
+"""What a person means by --data D: a built-in set, a file or folder, or a data set of the Hub.
+
+shakespeare             a built-in set; ./shakespeare is the folder of that name
+works/, drums.zip       the files of a folder or zip archive, or one file
+hf:user/name[@revision][:split]
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import zipfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from zoo.errors import DataError
+
+HUB_PREFIX = "hf:"
+_ON_HUB = re.compile(
+    r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?P<split>[\w\[\]:%.+-]+))?", re.ASCII
+)
+
+
+@dataclass(frozen=True)
+class HubData:
+    """A data set of the Hub. revision: a commit, branch or tag; "" is the newest. split: such as "train"."""
+
+    repo: str
+    revision: str = ""
+    split: str = "train"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a source. name: its path in the folder or archive, with "/". path: the file, or the archive."""
+
+    name: str
+    path: Path
+    archived: bool = False
+
+    @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return str(PurePosixPath(self.name).with_suffix(""))
+
+    def open(self) -> IO[bytes]:
+        """The file's bytes as a stream. Raises DataError when it cannot be opened."""
+        try:
+            if self.archived:
+                return zipfile.ZipFile(self.path).open(self.name)
+            return self.path.open("rb")
+        except (OSError, zipfile.BadZipFile, KeyError) as error:
+            raise unreadable(self, error) from None
+
+    def read(self) -> bytes:
+        """All of the file's bytes. Raises DataError when they cannot be read."""
+        try:
+            with self.open() as file:
+                return file.read()
+        except (OSError, zipfile.BadZipFile) as error:
+            raise unreadable(self, error) from None
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.name}" if self.archived else str(self.path)
+
+
+def unreadable(member: Member, error: Exception) -> DataError:
+    """The error for a file that cannot be read, with the system's reason."""
+    return DataError(f"{member} cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where data is, before it is read as anything.
+
+    name: what a recipe stores; reading it again means the same data. Built-in and Hub names are as typed, paths are
+    absolute. Exactly one of path and hub is set. offline: whether the Hub may not be asked.
+    """
+
+    name: str
+    path: Path | None = None
+    hub: HubData | None = None
+    offline: bool = False
+
+    def files(self, suffixes: Collection[str] = ()) -> tuple[Member, ...]:
+        """The files of a folder or zip archive, at any depth, in order of name; a single file is its only one.
+
+        suffixes: such as (".png", ".jpg"), in small letters; none means all. They choose among the files of a folder
+        or an archive; a single file is taken as it is. Hidden files are left out.
+        Raises DataError when there is none, or for a data set of the Hub, whose rows are no files.
+        """
+        if self.path is None:
+            raise DataError(f"{self.name} has rows, not files")
+        if self.path.is_dir():
+            named = ((path.relative_to(self.path).as_posix(), path) for path in self.path.rglob("*"))
+            found = [Member(name, path) for name, path in named if path.is_file()]
+        elif zipfile.is_zipfile(self.path):
+            with zipfile.ZipFile(self.path) as archive:
+                names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+            found = [Member(name, self.path, archived=True) for name in names]
+        else:
+            return (Member(self.path.name, self.path),)
+        chosen = [member for member in found if _is_chosen(member.name, suffixes)]
+        if not chosen:
+            raise DataError(f"{self.path} has no {' or '.join(suffixes) or 'visible'} file")
+        return tuple(sorted(chosen, key=lambda member: member.name))
+
+
+def _is_chosen(name: str, suffixes: Collection[str]) -> bool:
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") for part in path.parts)
+    return not hidden and (not suffixes or path.suffix.lower() in suffixes)
+
+
+def find(text: str, *, offline: bool = False) -> Source:
+    """The source that a person names. Raises DataError when there is none, naming the nearest built-in set."""
+    if text.startswith(HUB_PREFIX):
+        return Source(text, hub=_on_hub(text), offline=offline)
+    path = Path(text).expanduser()
+    if not path.exists():
+        if text.startswith((".", "/", "~")):
+            raise DataError(f"there is no file or folder {path}")
+        raise _unknown(text, ())
+    return Source(str(path.absolute()), path=path.absolute(), offline=offline)
+
+
+def _on_hub(text: str) -> HubData:
+    found = _ON_HUB.fullmatch(text.removeprefix(HUB_PREFIX))
+    if found is None:
+        raise DataError(f"{text!r} is not written as hf:user/name[@revision][:split]")
+    return HubData(found["repo"], found["revision"] or "", found["split"] or "train")
+
+
+def _unknown(text: str, names: Collection[str]) -> DataError:
+    near = difflib.get_close_matches(text, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else ""
+    built_in = f"; built in are {', '.join(names)}" if names else ""
+    return DataError(f"there is no data set, file or folder {text!r}{built_in}", hint=hint)
