@@ -8,8 +8,10 @@ hf:user/name[@revision][:split]
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import zipfile
+import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +23,9 @@ HUB_PREFIX = "hf:"
 _ON_HUB = re.compile(
     r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?P<split>[\w\[\]:%.+-]+))?", re.ASCII
 )
+
+_DAMAGED = (OSError, zipfile.BadZipFile, KeyError, RuntimeError, zlib.error)
+"""What zipfile raises for a file or an archive that it cannot read; RuntimeError for one that is encrypted."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,9 @@ class Member:
         """The file's bytes as a stream. Raises DataError when it cannot be opened."""
         try:
             if self.archived:
-                return zipfile.ZipFile(self.path).open(self.name)
+                return _archive(self.path, self.path.stat().st_mtime_ns).open(self.name)
             return self.path.open("rb")
-        except (OSError, zipfile.BadZipFile, KeyError) as error:
+        except _DAMAGED as error:
             raise unreadable(self, error) from None
 
     def read(self) -> bytes:
@@ -59,11 +64,17 @@ class Member:
         try:
             with self.open() as file:
                 return file.read()
-        except (OSError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise unreadable(self, error) from None
 
     def __str__(self) -> str:
         return f"{self.path}:{self.name}" if self.archived else str(self.path)
+
+
+@functools.lru_cache(maxsize=2)
+def _archive(path: Path, changed: int) -> zipfile.ZipFile:  # noqa: ARG001 - another time of change, another archive
+    """An archive kept open: to read its list of files anew for each of them takes the square of their number."""
+    return zipfile.ZipFile(path)
 
 
 def unreadable(member: Member, error: Exception) -> DataError:
