@@ -16,12 +16,16 @@ _HOMES = {
     "pull": "zoo.api",
     "load": "zoo.api",
     "build": "zoo.api",
+    "score": "zoo.evaluation.scoring",
+    "evaluate": "zoo.evaluation.evaluating",
 }
 
-__all__ = ["build", "info", "list_models", "load", "pull"]
+__all__ = ["build", "evaluate", "info", "list_models", "load", "pull", "score"]
 
 if TYPE_CHECKING:
     from zoo.api import build, info, list_models, load, pull
+    from zoo.evaluation.evaluating import evaluate
+    from zoo.evaluation.scoring import score
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from zoo.errors import DataError
-from zoo.evaluation.text import bits_per_byte, main
+from zoo.evaluation.text import bits_per_byte
 
 
 class Sees(nn.Module):
@@ -73,10 +73,3 @@ def test_a_shorter_window_is_kept_to(tokenizer):
 def test_without_text_there_is_nothing_to_measure(tokenizer):
     with pytest.raises(DataError, match="there is no text to measure on"):
         bits_per_byte(Sees(1, 8), tokenizer, ["", ""])
-
-
-def test_the_program_says_how_it_is_used_and_what_went_wrong(capsys, works):
-    assert main(["gpt2-small"]) == 2
-    assert capsys.readouterr().err == "usage: python -m zoo.evaluation.text MODEL FILE...\n"
-    assert main(["no-such-model-at-all", str(works / "ash.txt")]) == 1
-    assert capsys.readouterr().err.startswith("error: ")

@@ -1,25 +1,21 @@
-"""How well a language model predicts text: bits per byte, which can be compared across vocabularies.
-
-`python -m zoo.evaluation.text MODEL FILE...` measures any text model on text files, as training measures its own.
-"""
+"""How well a language model predicts text: log-likelihoods of texts, and bits per byte, which can be compared across
+vocabularies."""
 
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch.nn import functional
+import numpy as np
 
-from zoo.datasets.text import read_documents, with_start
-from zoo.errors import DataError, ZooError
+from zoo.errors import CapabilityError, DataError, UsageError, WeightsError, ZooError
+from zoo.evaluation.tokens import Windows, log_probs, spans
+from zoo.modality.text import TextWriter
+from zoo.modality.text_model import TextModel
 from zoo.protocols import Tokenizer
-
-_TOKENS_A_PASS = 4096
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,6 @@ class Bits:
     tokens: int
 
 
-@torch.inference_mode()
 def bits_per_byte(
     network: Any, tokenizer: Tokenizer, texts: Sequence[str], *, window: int | None = None
 ) -> Bits:
@@ -39,66 +34,147 @@ def bits_per_byte(
 
     network: token ids (B, T) to logits (B, T, V), in evaluation mode. window: tokens it sees at most, its context
     when None. Windows overlap by half, so that all but a text's first tokens see at least half a window.
+    Raises DataError when there is no text.
     """
-    window = min(window or network.context, network.context)
-    device = next(network.parameters()).device
-    at_once = max(1, _TOKENS_A_PASS // window)
-    size = sum(len(text.encode()) for text in texts)
+    size = min(window or network.context, network.context)
+    read = [Encoded.of(text, tokenizer) for text in texts]
+    nats = -sum(float(values.sum()) for values in log_probs(network, _pairs(read), halved(size)))
+    return _bits(nats, sum(len(text.encode()) for text in texts), sum(item.predicted for item in read))
+
+
+def _bits(nats: float, size: int, tokens: int) -> Bits:
     if size == 0:
         raise DataError("there is no text to measure on: all of it is empty")
-    nats, predicted = 0.0, 0
-    for text in texts:
-        ids = torch.tensor(with_start(text, tokenizer))
-        spans = _spans(len(ids) - 1, window, max(1, window // 2))
-        for at in range(0, len(spans), at_once):
-            tokens, counted = _rows(ids, spans[at : at + at_once], window)
-            tokens, counted = tokens.to(device), counted.to(device)
-            logits = network(tokens[:, :-1])[counted].float()  # (predicted, V)
-            nats += float(functional.cross_entropy(logits, tokens[:, 1:][counted], reduction="sum"))
-            predicted += len(logits)
-    return Bits(nats / math.log(2) / size, size, predicted)
+    return Bits(nats / math.log(2) / size, size, tokens)
 
 
-def _spans(inputs: int, window: int, stride: int) -> list[tuple[int, int, int]]:
-    """(start, end, first): a window over inputs start .. end - 1, of which first .. end - 1 are new."""
-    spans = [(0, min(window, inputs), 0)]
-    while (first := spans[-1][1]) < inputs:
-        end = min(first + stride, inputs)
-        spans.append((max(0, end - window), end, first))
-    return spans
+def halved(size: int) -> Windows:
+    """Windows that overlap by half."""
+    return Windows(size, max(1, size // 2))
 
 
-def _rows(
-    ids: torch.Tensor, spans: Sequence[tuple[int, int, int]], window: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids (B, window + 1), padded at the right, and which predictions count (B, window)."""
-    tokens = torch.zeros(len(spans), window + 1, dtype=torch.int64)
-    counted = torch.zeros(len(spans), window, dtype=torch.bool)
-    for row, (start, end, first) in enumerate(spans):
-        tokens[row, : end - start + 1] = ids[start : end + 1]
-        counted[row, first - start : end - start] = True
-    return tokens, counted
+@dataclass(frozen=True)
+class Encoded:
+    """A text's token ids, the first `given` of which are the tokenizer's start: they are seen and not predicted."""
+
+    ids: Sequence[int]
+    given: int
+
+    @property
+    def predicted(self) -> int:
+        return len(self.ids) - self.given
+
+    @classmethod
+    def of(cls, text: str, tokenizer: Tokenizer) -> Encoded:
+        """What the tokenizer puts before every text is the start; where it puts nothing, its `start` is."""
+        ids, front = tokenizer.encode(text), tokenizer.encode("")
+        if front and ids[: len(front)] == front:
+            return cls(ids, len(front))
+        return cls([*tokenizer.start, *ids], len(tokenizer.start))
 
 
-def main(words: Sequence[str]) -> int:
-    """Measure the model `words[0]` on the text files after it; print bits per byte, bytes and tokens."""
-    from zoo import api
+def _pairs(read: Iterable[Encoded]) -> Iterator[tuple[Sequence[int], int]]:
+    return ((item.ids, item.given) for item in read)
 
-    if len(words) < 2:
-        sys.stderr.write("usage: python -m zoo.evaluation.text MODEL FILE...\n")
-        return 2
+
+@dataclass(frozen=True, eq=False)
+class TextScore:
+    """How likely a text is.
+
+    log_likelihood: in nats, the sum of log_probs. bytes: of the text in UTF-8.
+    ids: (N,) its token ids, without the tokenizer's start. log_probs: (N,) of each, given those before it in its
+    window.
+    exact: the tokenizer writes these ids back as this text. windows: 1 when the network saw the text as a whole.
+    """
+
+    text: str
+    log_likelihood: float
+    bytes: int
+    ids: np.ndarray
+    log_probs: np.ndarray
+    exact: bool
+    windows: int
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids)
+
+    @property
+    def bits_per_byte(self) -> float:
+        return -self.log_likelihood / math.log(2) / self.bytes
+
+    @property
+    def nats_per_token(self) -> float:
+        return -self.log_likelihood / self.tokens
+
+
+def text_scores(
+    model: TextModel,
+    texts: Sequence[str],
+    over: Windows,
+    *,
+    names: Sequence[str] = (),
+    batch_size: int | None = None,
+    report: Callable[[int], object] | None = None,
+) -> Iterator[TextScore]:
+    """The score of each text, in order, as they are computed; texts of similar length are computed together.
+
+    names: of the texts, for errors; their numbers when there are none. report: called with the tokens done.
+    Raises UsageError for a bad batch_size, CapabilityError without a tokenizer, DataError for a text without tokens
+    or that the tokenizer cannot take, WeightsError when the tokenizer is not the network's.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}, but must be at least 1")
+    tokenizer = tokenizer_of(model)
+    waiting: deque[Encoded] = deque()  # what is being computed
+
+    def pairs() -> Iterator[tuple[Sequence[int], int]]:
+        for number, text in enumerate(texts):
+            item = _encoded(model, tokenizer, text, names[number] if names else f"text {number + 1}")
+            waiting.append(item)
+            yield item.ids, item.given
+
+    found = log_probs(model.network, pairs(), over, batch_size=batch_size, report=report)
+    for text, values in zip(texts, found, strict=True):
+        item = waiting.popleft()
+        ids = np.array(item.ids[item.given :], dtype=np.int64)
+        exact = tokenizer.decode(ids.tolist()).strip() == text.strip()
+        windows = len(spans(len(item.ids) - 1, over, item.given - 1))
+        yield TextScore(text, float(values.sum()), len(text.encode()), ids, values, exact, windows)
+
+
+def _encoded(model: TextModel, tokenizer: Tokenizer, text: str, what: str) -> Encoded:
+    """what: the text as an error names it."""
     try:
-        model = api.load(words[0])
-        texts = [document.text for file in words[1:] for document in read_documents(Path(file))]
-        if model.tokenizer is None:
-            raise DataError(f"{words[0]} comes without a tokenizer, so text cannot be encoded for it")
-        found = bits_per_byte(model.network, model.tokenizer, texts)
+        found = Encoded.of(text, tokenizer)
     except ZooError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    sys.stdout.write(f"{found.per_byte:.4f} bits per byte, {found.bytes} bytes, {found.tokens} tokens\n")
-    return 0
+        raise DataError(f"{what} cannot be encoded: {error}", hint=error.hint) from error
+    if found.predicted < 1:
+        raise DataError(
+            f"{what} has nothing to predict: the tokenizer of {model.name} makes no token of {text[:40]!r}"
+        )
+    known = int(model.network.vocabulary)  # type: ignore[arg-type]
+    if not 0 <= min(found.ids) <= max(found.ids) < known:
+        unknown = next(number for number in found.ids if not 0 <= number < known)
+        raise WeightsError(
+            f"{what} has the token id {unknown}, but the network of {model.name} knows 0 to {known - 1}",
+            hint="the tokenizer files beside the weights are those of another model",
+        )
+    return found
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def tokenizer_of(model: TextModel) -> Tokenizer:
+    """Raises CapabilityError when the model's files hold none."""
+    if model.tokenizer is None:
+        raise CapabilityError(
+            f"{model.name} has no tokenizer files, so text cannot be encoded for it",
+            hint="put tokenizer.json beside the weights",
+        )
+    return model.tokenizer
+
+
+def token_texts(tokenizer: Tokenizer, encoded: Sequence[int]) -> list[str]:
+    """What each token adds to the text, joined the whole; a character of several tokens comes with the last."""
+    writer = TextWriter(tokenizer)
+    pieces = [writer.add(token) for token in encoded]
+    return [*pieces[:-1], pieces[-1] + writer.finish()] if pieces else []

@@ -1,0 +1,133 @@
+"""`score`: the log-likelihood of given texts, or rows of another modality, under a model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo import api
+from zoo.errors import CapabilityError, UsageError
+from zoo.evaluation.text import TextScore, text_scores
+from zoo.evaluation.tokens import windows
+from zoo.modality.text_model import TextModel
+from zoo.model import Model
+from zoo.targets import Target
+
+
+@dataclass(frozen=True, eq=False)
+class TextScores:
+    """items: the score of each text, in the order they were given. The sums and means are over all of them.
+
+    Log-likelihoods are in nats; one that is not a number makes the sums so too.
+    """
+
+    items: tuple[TextScore, ...]
+
+    @property
+    def log_likelihood(self) -> float:
+        return math.fsum(item.log_likelihood for item in self.items)
+
+    @property
+    def mean(self) -> float:
+        """Nats a text."""
+        return self.log_likelihood / len(self.items)
+
+    @property
+    def tokens(self) -> int:
+        return sum(item.tokens for item in self.items)
+
+    @property
+    def bytes(self) -> int:
+        return sum(item.bytes for item in self.items)
+
+    @property
+    def bits_per_byte(self) -> float:
+        return -self.log_likelihood / math.log(2) / self.bytes
+
+    @property
+    def nats_per_token(self) -> float:
+        return -self.log_likelihood / self.tokens
+
+
+@dataclass(frozen=True, eq=False)
+class RowScores:
+    """items: the log-likelihood of each row, in nats, in the order they were given."""
+
+    items: tuple[float, ...]
+
+    @property
+    def log_likelihood(self) -> float:
+        return math.fsum(self.items)
+
+    @property
+    def mean(self) -> float:
+        return self.log_likelihood / len(self.items)
+
+
+def score(
+    model: str | Target | Model,
+    items: Any,
+    *,
+    window: int | None = None,
+    stride: int | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    offline: bool = False,
+) -> TextScores | RowScores:
+    """How likely items are under a model: texts (or one text), or for other modalities rows (N, ...) of numbers.
+
+    model: loaded, or as `zoo.load` takes it with device, dtype and offline.
+    A text's first token is predicted from the tokenizer's start, every other from all before it. A text longer than
+    the context is read through windows of `window` tokens (default: the context), `stride` apart (default: half of
+    it). batch_size: windows, or rows, computed together; it changes results by rounding alone.
+    Raises UsageError, CapabilityError for a model that gives no likelihoods, DataError for items it cannot take, and
+    what `zoo.load` raises.
+    """
+    loaded = opened(model, device=device, dtype=dtype, offline=offline)
+    if isinstance(loaded, TextModel):
+        texts = [items] if isinstance(items, str) else list(items)
+        if not texts:
+            raise UsageError("there is nothing to score: no text was given")
+        over = windows(loaded.context, window, stride)
+        return TextScores(tuple(text_scores(loaded, texts, over, batch_size=batch_size)))
+    return RowScores(_row_scores(loaded, items, batch_size))
+
+
+def opened(
+    model: str | Target | Model, *, device: str = "auto", dtype: str = "auto", offline: bool = False
+) -> Model:
+    """The loaded model, if its likelihoods can be computed. Raises CapabilityError, and what `zoo.load` raises."""
+    loaded = (
+        model if isinstance(model, Model) else api.load(model, device=device, dtype=dtype, offline=offline)
+    )
+    if not can_score(loaded.network, loaded.family.modality):
+        raise CapabilityError(
+            f"{loaded.name} gives no log-likelihoods",
+            hint="language models do, and models with `score` among what they can: `zoo info MODEL`",
+        )
+    return loaded
+
+
+def can_score(network: nn.Module, modality: str) -> bool:
+    """Whether `score` works: a text network predicts tokens (`step`, of `zoo.protocols.LanguageModel`), any other
+    has `log_prob`."""
+    return callable(getattr(network, "step" if modality == "text" else "log_prob", None))
+
+
+@torch.inference_mode()
+def _row_scores(model: Model, rows: Any, batch_size: int | None) -> tuple[float, ...]:
+    """`network.log_prob(x)`: rows x (B, ...) -> log-likelihoods (B,) in nats."""
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}, but must be at least 1")
+    like = next(model.network.parameters())
+    x = torch.as_tensor(rows, dtype=like.dtype)
+    if x.dim() < 2 or len(x) == 0:
+        raise UsageError(f"rows have the shape {tuple(x.shape)}, but must be (N, ...), N at least 1")
+    parts = torch.split(x, batch_size or len(x))
+    found = [model.network.log_prob(part.to(like.device)) for part in parts]  # type: ignore[operator]
+    return tuple(torch.cat(found).double().tolist())
