@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import CapabilityError
+from zoo.errors import CapabilityError, DataError
 
 if TYPE_CHECKING:
     from zoo.datasets.material import Material
@@ -37,8 +37,10 @@ def read(modality: str, source: str, rules: Any, seed: int, *, offline: bool = F
     from zoo.datasets.source import find
 
     module, _ = _reader(modality)
-    reader = importlib.import_module(module).read
-    material: Material = reader(find(source, offline=offline), rules, seed)
+    found = find(source, offline=offline)
+    if found.built_in is not None and found.built_in.modality != modality:
+        raise DataError(f"the built-in data {source} is {found.built_in.modality}, but {modality} is needed")
+    material: Material = importlib.import_module(module).read(found, rules, seed)
     return material
 
 

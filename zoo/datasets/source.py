@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from zoo.datasets.builtin import BUILT_IN, BuiltIn
 from zoo.errors import DataError
 
 HUB_PREFIX = "hf:"
@@ -87,11 +88,13 @@ class Source:
     """Where data is, before it is read as anything.
 
     name: what a recipe stores; reading it again means the same data. Built-in and Hub names are as typed, paths are
-    absolute. Exactly one of path and hub is set. offline: whether the Hub may not be asked.
+    absolute. Exactly one of path and hub is set; path is a built-in set's file too. offline: whether the Hub may not
+    be asked.
     """
 
     name: str
     path: Path | None = None
+    built_in: BuiltIn | None = None
     hub: HubData | None = None
     offline: bool = False
 
@@ -107,16 +110,22 @@ class Source:
         if self.path.is_dir():
             named = ((path.relative_to(self.path).as_posix(), path) for path in self.path.rglob("*"))
             found = [Member(name, path) for name, path in named if path.is_file()]
-        elif zipfile.is_zipfile(self.path):
-            with zipfile.ZipFile(self.path) as archive:
-                names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-            found = [Member(name, self.path, archived=True) for name in names]
+        elif self.path.suffix.lower() == ".zip":
+            found = [Member(name, self.path, archived=True) for name in _archived(self.path)]
         else:
             return (Member(self.path.name, self.path),)
         chosen = [member for member in found if _is_chosen(member.name, suffixes)]
         if not chosen:
             raise DataError(f"{self.path} has no {' or '.join(suffixes) or 'visible'} file")
         return tuple(sorted(chosen, key=lambda member: member.name))
+
+
+def _archived(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise unreadable(Member(path.name, path), error) from None
 
 
 def _is_chosen(name: str, suffixes: Collection[str]) -> bool:
@@ -126,14 +135,18 @@ def _is_chosen(name: str, suffixes: Collection[str]) -> bool:
 
 
 def find(text: str, *, offline: bool = False) -> Source:
-    """The source that a person names. Raises DataError when there is none, naming the nearest built-in set."""
+    """The source that a person names.
+
+    Built-in names come before files and folders of the same name; write ./name for those.
+    Raises DataError when there is none, naming the nearest built-in set, or when a built-in set's file is damaged.
+    """
     if text.startswith(HUB_PREFIX):
         return Source(text, hub=_on_hub(text), offline=offline)
+    if text in BUILT_IN:
+        return Source(text, path=BUILT_IN[text].path(), built_in=BUILT_IN[text], offline=offline)
     path = Path(text).expanduser()
-    if not path.exists():
-        if text.startswith((".", "/", "~")):
-            raise DataError(f"there is no file or folder {path}")
-        raise _unknown(text, ())
+    if not text or not path.exists():
+        raise _unknown(text)
     return Source(str(path.absolute()), path=path.absolute(), offline=offline)
 
 
@@ -144,8 +157,11 @@ def _on_hub(text: str) -> HubData:
     return HubData(found["repo"], found["revision"] or "", found["split"] or "train")
 
 
-def _unknown(text: str, names: Collection[str]) -> DataError:
-    near = difflib.get_close_matches(text, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else ""
-    built_in = f"; built in are {', '.join(names)}" if names else ""
-    return DataError(f"there is no data set, file or folder {text!r}{built_in}", hint=hint)
+def _unknown(text: str) -> DataError:
+    if text.startswith((".", "/", "~")):
+        return DataError(f"there is no file or folder {text}")
+    near = difflib.get_close_matches(text, BUILT_IN, n=1)
+    return DataError(
+        f"there is no built-in data, file or folder {text!r}; built in are {', '.join(BUILT_IN)}",
+        hint=f"did you mean {near[0]}?" if near else "a data set of the Hub is written hf:user/name",
+    )

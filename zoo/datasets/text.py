@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.datasets.documents import Document, of_files
+from zoo.datasets.source import Source
 from zoo.datasets.split import split_rows
 from zoo.errors import DataError, UsageError
 from zoo.noise import Noise
@@ -21,14 +23,7 @@ from zoo.settings import setting
 if TYPE_CHECKING:
     import torch
 
-    from zoo.datasets.source import Source
     from zoo.datasets.text_material import TextMaterial
-
-
-@dataclass(frozen=True)
-class Document:
-    name: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -57,20 +52,7 @@ class Split:
 
 def read_documents(path: Path) -> tuple[Document, ...]:
     """A text file is one document, a folder one for each .txt file in it, in order of name. Raises DataError."""
-    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
-    if not files:
-        raise DataError(f"{path} has no .txt file")
-    found = []
-    for file in files:
-        try:
-            found.append(Document(file.stem, file.read_bytes().decode("utf-8")))
-        except OSError as error:
-            raise DataError(f"{file} cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{file} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}"
-            ) from None
-    return tuple(found)
+    return of_files(Source(str(path), path=path))
 
 
 def split(documents: Sequence[Document], rules: TextRules, seed: int) -> Split:
@@ -88,7 +70,8 @@ def split(documents: Sequence[Document], rules: TextRules, seed: int) -> Split:
     elif rules.held_out_share == 0:
         chosen = set()
     elif len(documents) == 1:
-        return _cut(documents[0], rules.held_out_share)
+        head, tail = documents[0].divided(rules.held_out_share)
+        return Split((head,), (tail,))
     else:
         held_out = split_rows(len(documents), rules.held_out_share, seed)[1].tolist()
         chosen = {documents[index].name for index in held_out}
@@ -96,14 +79,6 @@ def split(documents: Sequence[Document], rules: TextRules, seed: int) -> Split:
     if not train:
         raise DataError(f"all {len(documents)} documents are held out: nothing is left to train on")
     return Split(train, tuple(document for document in documents if document.name in chosen))
-
-
-def _cut(document: Document, share: float) -> Split:
-    at = document.text.rfind("\n", 0, round(len(document.text) * (1 - share))) + 1
-    if not 0 < at < len(document.text):
-        raise DataError(f"{document.name} has too few lines to hold out {share:.0%} of it")
-    head, tail = (Document(document.name, part) for part in (document.text[:at], document.text[at:]))
-    return Split((head,), (tail,))
 
 
 def with_start(text: str, tokenizer: Tokenizer) -> list[int]:

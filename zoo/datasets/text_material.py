@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from zoo.datasets import documents, vocabulary
 from zoo.datasets import text as data
-from zoo.datasets import vocabulary
 from zoo.datasets.source import Source
 from zoo.errors import DataError, UsageError
 from zoo.family import Family
@@ -27,7 +27,7 @@ class TextMaterial:
         if source.path is None:
             raise DataError(f"{source.name} cannot be read as text")
         self._rules = rules
-        self._split = data.split(data.read_documents(source.path), rules, seed)
+        self._split = data.split(documents.of_files(source), rules, seed)
         self._learned = False
         self._bound: tuple[Family, Tokenizer] | None = None
         self._window: int | None = rules.window
@@ -54,8 +54,8 @@ class TextMaterial:
         if self._window > context:
             raise UsageError(f"data.window is {self._window}, but the network's context is {context} tokens")
         ids = data.encode(self._split.train, self._binding()[1])
-        documents = len(self._split.train) + len(self._split.held_out)
-        self.summary = f"{len(ids):,} tokens of {documents} documents, {len(self._split.held_out)} held out"
+        count = len(self._split.train) + len(self._split.held_out)
+        self.summary = f"{len(ids):,} tokens of {count} documents, {len(self._split.held_out)} held out"
         return data.TextRows(ids, self._window, seed)
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
