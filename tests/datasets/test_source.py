@@ -58,7 +58,7 @@ def test_a_hub_name_that_is_not_one_is_refused(text):
 
 def test_an_unknown_name_lists_what_is_built_in_and_the_nearest(here):
     with pytest.raises(
-        DataError, match="no built-in data, file or folder 'shakespear'; built in are .*mnist"
+        DataError, match=r"no built-in data, file or folder 'shakespear'; built in are .*mnist"
     ) as no:
         find("shakespear")
     assert no.value.hint == "did you mean shakespeare?"
