@@ -67,11 +67,29 @@ def load(
         says why, and the model decodes as without it.
     Raises UnknownModelError, PluginError, WeightsError and their kinds; UsageError for a bad device or dtype.
     """
+    found = targets.find(target, revision=revision, offline=offline)
+    network, files = load_network(found, device=device, dtype=dtype, offline=offline, report=report)
+    if compile:
+        from zoo.nn.fast import compiled
+
+        if reason := compiled(network):
+            warnings.warn(reason, ZooWarning, stacklevel=2)
+    return _model(found, network, files)
+
+
+def load_network(
+    found: Target,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    offline: bool = False,
+    report: Callable[[Progress], None] | None = None,
+) -> tuple[nn.Module, dict[str, Path]]:
+    """A target's network with its weights, of any modality, and the target's files by name. Raises as `load` does."""
     from zoo.weights import load as loading
     from zoo.weights import tensors
 
     on = _device(device)
-    found = targets.find(target, revision=revision, offline=offline)
     files = targets.files(found, offline=offline, report=report)
     stored = targets.weight_files(files)
     family = found.family
@@ -84,12 +102,7 @@ def load(
         dtype=dtype_named(dtype),
         device=on,
     )
-    if compile:
-        from zoo.nn.fast import compiled
-
-        if reason := compiled(network):
-            warnings.warn(reason, ZooWarning, stacklevel=2)
-    return _model(found, network, files)
+    return network, files
 
 
 def build(target: str, *, seed: int = 0, device: str = "auto", dtype: str = "float32") -> TextModel:

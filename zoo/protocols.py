@@ -1,16 +1,45 @@
-"""What the core asks of a text family: of its built module, and of its tokenizer."""
+"""What the core asks of a family's built module, by what it can do, and of a text family's tokenizer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from zoo.modality.text import TextControls
     from zoo.nn.attention import Cache
     from zoo.noise import Noise
+
+
+class Trainable(Protocol):
+    """can: train. What the one training loop asks of a module."""
+
+    def loss(self, batch: Any, turn: str, noise: Noise) -> torch.Tensor | Mapping[str, torch.Tensor]:
+        """The mean over the batch's rows of what is minimised; or that as "loss", with other scalars to be shown.
+
+        batch: what the modality's rows are (see `zoo.datasets.material.Rows`), on the module's device. turn: which of
+        alternating objectives is meant, "main" when there is one. noise: `noise.rows(B, name)` gives each row a
+        generator that depends on the seed and on the row's number in the run; whatever is drawn but dropout comes
+        from there, so that it is the same however the batch is shared out.
+        """
+        ...
+
+
+class Alternating(Trainable, Protocol):
+    """A module with several objectives, each of which changes a part of its own, such as critic and generator.
+
+    turns: their names in the order of a step. One that comes twice is trained twice a step, each time on other rows;
+    turns of different names see the same rows.
+    """
+
+    turns: tuple[str, ...]
+
+    def part(self, turn: str) -> nn.Module:
+        """The submodule that this turn changes. No two turns' parts share a parameter."""
+        ...
 
 
 class LanguageModel(Protocol):
@@ -43,11 +72,8 @@ class LanguageModel(Protocol):
         """can: sample. The next token of each row, step by step; see `zoo.nn.decode.generate`."""
         ...
 
-    def loss(self, batch: torch.Tensor, turn: str = "main") -> torch.Tensor:
-        """can: train. The mean cross-entropy of each next token, in nats. batch: (B, T + 1) token ids.
-
-        turn: which of alternating objectives is meant; most families have one.
-        """
+    def loss(self, batch: torch.Tensor, turn: str = "main", noise: Noise | None = None) -> torch.Tensor:
+        """can: train. The mean cross-entropy of each next token, in nats. batch: (B, T + 1) token ids."""
         ...
 
 

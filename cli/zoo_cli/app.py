@@ -23,6 +23,8 @@ COMMANDS = {
     "cache": "cache",
     "sample": "sample",
     "chat": "chat",
+    "score": "score",
+    "eval": "evaluate",
     "train": "train",
     "convert": "convert",
     "plugin": "plugin",

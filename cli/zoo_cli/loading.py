@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from zoo_cli import progress, terminal
 
@@ -34,3 +36,22 @@ def random_seed() -> int:
     import random
 
     return random.SystemRandom().randrange(2**32)
+
+
+@contextmanager
+def warnings_shown(shown: bool = True) -> Iterator[None]:
+    """What the zoo warns of, said as it comes; other warnings go where they always do."""
+    from zoo.errors import ZooWarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, ZooWarning):
+            if shown:
+                terminal.warn(str(message))
+        else:
+            otherwise(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        otherwise = warnings.showwarning
+        warnings.simplefilter("always", ZooWarning)
+        warnings.showwarning = show
+        yield

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -48,6 +49,37 @@ def saved(path: Path, *, replace: bool) -> SavedFile | SavedFolder:
         raise UsageError(f"cannot write to {path}: {error.strerror}") from None
     path = path.resolve()  # "." has no name to put a part beside
     return SavedFile(path) if lines else SavedFolder(path)
+
+
+def lines_file(path: Path, *, replace: bool) -> Path:
+    """The file that `write_lines` will write; nothing is written yet.
+
+    Raises UsageError for a path that is unfit, cannot be written, or is taken and must stay.
+    """
+    path = path.expanduser()
+    if path.suffix != ".jsonl":
+        raise UsageError(f"cannot write lines to {path}", hint="-o takes a file that ends in .jsonl")
+    try:
+        _check_file(path, replace=replace)
+        _check_writable(path)
+    except OSError as error:
+        raise UsageError(f"cannot write to {path}: {error.strerror}") from None
+    return path.resolve()
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """One JSON object a line, all of them or no file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(path)
+    try:
+        with part.open("w", encoding="utf-8") as lines:
+            for said in records:
+                lines.write(json.dumps(said, ensure_ascii=False) + "\n")
+            lines.flush()
+            os.fsync(lines.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _check_file(path: Path, *, replace: bool) -> None:

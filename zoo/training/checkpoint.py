@@ -1,69 +1,179 @@
-"""All that a run needs to go on where it was, in one safetensors file: weights, their average, AdamW's memory."""
+"""Checkpoints: each a folder that appears whole or not at all, with the hashes of its files.
+
+checkpoints/step-00000250/model.safetensors     the weights as they would be kept, a MODEL of its own
+checkpoints/step-00000250/training.safetensors  what else training changes: the optimizers' memory, and the weights
+                                                themselves where those kept are their average
+checkpoints/step-00000250/manifest.json         step, notes, and sha256 and bytes of both
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import json
+import math
+import os
+import secrets
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
 
-from zoo.errors import TrainingError
-from zoo.training.loop import Learner
+from zoo.errors import TrainingError, ZooWarning
 from zoo.weights import save
+from zoo.weights.records import hashes
 
-_MEMORY = ("exp_avg", "exp_avg_sq")
+FOLDER = "checkpoints"
+WEIGHTS = "model.safetensors"
+TRAINING = "training.safetensors"
+MANIFEST = "manifest.json"
+_SCHEMA = 1
 
 
-def write(learner: Learner, path: Path, notes: Mapping[str, str]) -> None:
-    """Write atomically: a run killed in the middle of it keeps the checkpoint before. notes: what `read` returns."""
-    pending = {name: save.pending(tensor) for name, tensor in _tensors(learner).items()}
-    save.write(path, pending, {**notes, "step": str(learner.step)})
+@dataclass(frozen=True)
+class Checkpoint:
+    """One on the disk whose files are those of its manifest. notes: what `write` was given."""
+
+    path: Path
+    step: int
+    notes: Mapping[str, Any]
 
 
-def read(learner: Learner, path: Path) -> dict[str, str]:
-    """Put a learner of the same network and plan where the checkpoint was, and return the checkpoint's notes.
+def write(
+    run: Path,
+    step: int,
+    tensors: Mapping[str, torch.Tensor],
+    save_weights: Callable[[Path], None],
+    notes: Mapping[str, Any],
+    *,
+    keep: int,
+) -> Path:
+    """Write one, then remove all but the newest `keep` and the best, the one whose notes' "measure" is lowest.
 
-    Raises TrainingError when the file cannot be read or is of another network.
+    tensors: those of `Learner.tensors`. save_weights: writes the weights file, of the average if there is one.
+    A run killed in the middle of this has the checkpoints before.
     """
-    _begin_memory(learner)
-    wanted = _tensors(learner)
+    folder = run / FOLDER
+    folder.mkdir(exist_ok=True)
+    _clear_unfinished(folder)
+    aside = folder / f".step-{step:08d}.{secrets.token_hex(4)}.partial"
+    aside.mkdir()
+    averaged = any(name.startswith("average.") for name in tensors)
+    kept_apart = "average." if averaged else "network."
+    rest = {name: value for name, value in tensors.items() if not name.startswith(kept_apart)}
+    save_weights(aside / WEIGHTS)
+    save.write(aside / TRAINING, {name: save.pending(value) for name, value in rest.items()}, {})
+    files = {name: _described(aside / name) for name in (WEIGHTS, TRAINING)}
+    said = {"schema": _SCHEMA, "step": step, "averaged": averaged, "notes": dict(notes), "files": files}
+    _write_flushed(aside / MANIFEST, json.dumps(said, indent=1) + "\n")
+    _flush(aside)
+    final = folder / f"step-{step:08d}"
+    if final.exists():
+        _discard(final)  # it was skipped as damaged, or this step is made again
+    aside.replace(final)
+    _flush(folder)
+    _remove_old(folder, keep)
+    return final
+
+
+def newest(run: Path) -> Checkpoint | None:
+    """The newest whose manifest holds, None when there is none; damaged ones are skipped with a ZooWarning."""
+    for path in reversed(_present(run / FOLDER)):
+        try:
+            return _checked(path)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            warnings.warn(f"{path} is damaged and skipped: {error}", ZooWarning, stacklevel=2)
+    return None
+
+
+def read(found: Checkpoint) -> dict[str, torch.Tensor]:
+    """Its tensors, as `write` was given them. Raises TrainingError when they cannot be read."""
+    averaged = json.loads((found.path / MANIFEST).read_text(encoding="utf-8"))["averaged"]
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            notes: dict[str, str] = file.metadata() or {}
-            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        step = int(notes["step"])
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise TrainingError(f"{path} is no checkpoint that can be read: {error}") from error
-    if _shapes(stored) != _shapes(wanted):
-        raise TrainingError(f"{path} is the checkpoint of another network or plan")
-    with torch.no_grad():
-        for name, tensor in wanted.items():
-            tensor.copy_(stored[name])
-    for memory in learner.optimizer.state.values():
-        memory["step"].fill_(step)
-    learner.step = step
-    return notes
+        stored = _tensors(found.path / TRAINING)
+        weights = _tensors(found.path / WEIGHTS)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise TrainingError(f"{found.path} cannot be read: {error}") from error
+    prefix = "average." if averaged else "network."
+    return stored | {prefix + name: value for name, value in weights.items()}
 
 
-def _tensors(learner: Learner) -> dict[str, torch.Tensor]:
-    """Every tensor that training changes, by a name that says what it is."""
-    found = {f"network.{name}": tensor for name, tensor in learner.network.state_dict().items()}
-    if learner.average is not None:
-        found |= {f"average.{name}": tensor for name, tensor in learner.average.state_dict().items()}
-    for name, weight in learner.network.named_parameters():
-        memory = learner.optimizer.state.get(weight, {})
-        found |= {f"{kind}.{name}": memory[kind] for kind in _MEMORY if kind in memory}
-    return {name: tensor.detach() for name, tensor in found.items()}
+def _checked(path: Path) -> Checkpoint:
+    """Raises OSError, ValueError, KeyError, TypeError for whatever is wrong with it."""
+    said = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    if said["schema"] != _SCHEMA:
+        raise ValueError(f"its manifest's schema is {said['schema']!r}, but must be {_SCHEMA}")
+    for name in (WEIGHTS, TRAINING):
+        expected, actual = said["files"][name], _described(path / name)
+        if actual != expected:
+            raise ValueError(
+                f"{name} has {actual['bytes']} bytes and sha256 {actual['sha256'][:12]}, "
+                f"but its manifest says {expected['bytes']} and {expected['sha256'][:12]}"
+            )
+    return Checkpoint(path, int(said["step"]), dict(said["notes"]))
 
 
-def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+def _present(folder: Path) -> list[Path]:
+    """Checkpoints in order of their steps; what was still being written is none."""
+    return sorted(folder.glob("step-*")) if folder.is_dir() else []
 
 
-def _begin_memory(learner: Learner) -> None:
-    """AdamW makes its memory at its first step; here it is made beforehand, to be filled."""
-    for group in learner.optimizer.param_groups:
-        for weight in group["params"]:
-            memory = {kind: torch.zeros_like(weight) for kind in _MEMORY}
-            learner.optimizer.state[weight] = {"step": torch.zeros(()), **memory}
+def _remove_old(folder: Path, keep: int) -> None:
+    present = _present(folder)
+    best = min(present, key=_measure)
+    for path in present[:-keep]:
+        if path != best or _measure(path) == math.inf:
+            _discard(path)
+
+
+def _discard(path: Path) -> None:
+    """Under another name first, so that one killed halfway is no damaged checkpoint."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    path.replace(aside)
+    shutil.rmtree(aside)
+
+
+def _measure(path: Path) -> float:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return float(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["notes"]["measure"])
+    return math.inf
+
+
+def _clear_unfinished(folder: Path) -> None:
+    for left in folder.glob(".step-*.partial"):
+        shutil.rmtree(left)
+
+
+def _described(path: Path) -> dict[str, Any]:
+    return {"sha256": hashes(path)[0], "bytes": path.stat().st_size}
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    with safetensors.safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+
+
+def _write_flushed(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush(folder: Path) -> None:
+    """That the names in it are on the disk too, where the system can do that."""
+    with contextlib.suppress(OSError), _opened(folder) as number:
+        os.fsync(number)
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        yield number
+    finally:
+        os.close(number)

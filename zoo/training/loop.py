@@ -1,184 +1,210 @@
 """The one training loop: a generator that changes the weights and yields each step. It saves and logs nothing.
 
-A step is a function of the weights, the optimizer's memory, the plan and the step's number alone: batch and dropout
-come from (seed, step), not from a generator that runs on. So a run continued from a checkpoint goes the same way as
-one that was never stopped.
+A step is a function of the weights, the optimizers' memory, the plan and the step's number alone: rows, noise and
+dropout come from the seed and the rows' numbers, not from a generator that runs on. So a run continued from a
+checkpoint goes the same way as one that was never stopped, and several processes see the rows that one would.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
+from zoo.datasets.material import Rows
 from zoo.errors import TrainingError, UsageError
 from zoo.noise import Noise
+from zoo.training import processes
+from zoo.training.learner import Learner
 from zoo.training.plan import Plan, learning_rate
-
-DEVICES = ("auto", "cpu")
-"""auto: what accelerate finds, or was told to use by its own configuration."""
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 """Measures a network that is in evaluation mode and must not be changed."""
-
-
-class Batches(Protocol):
-    """What the loop learns from."""
-
-    @property
-    def predictions(self) -> int:
-        """Values that a batch predicts (tokens, pixels), which the speed counts."""
-        ...
-
-    def batch(self, step: int) -> torch.Tensor:
-        """The batch of step 1, 2, ... for `network.loss`: the same whenever it is asked for."""
-        ...
 
 
 @dataclass(frozen=True)
 class Step:
     """What one step did.
 
-    loss: the batch's mean in nats, before the change. gradient_norm: before clipping. seconds: since the loop began.
-    results: what was measured after this step; empty when it was not due.
+    epoch: how often the data was gone through when it was done. losses: each objective's mean over the whole batch,
+    in nats for likelihoods, before the change: "loss" for a single one, else by its turn, with what the network says
+    beside it as "turn.name". gradient_norm: before clipping, the largest of the turns'. speed: `unit`s (tokens,
+    images) a second, over all processes. seconds: since the loop began. results: what was measured after this step;
+    empty when it was not due.
     """
 
     step: int
-    loss: float
+    epoch: float
+    losses: Mapping[str, float]
     learning_rate: float
     gradient_norm: float
-    tokens_per_second: float
+    speed: float
+    unit: str
     seconds: float
     results: Mapping[str, float] = field(default_factory=dict)
 
-
-class Learner:
-    """All that training changes: the network, its running average, the optimizer and the number of steps done."""
-
-    def __init__(self, network: nn.Module, plan: Plan) -> None:
-        self.network = network.requires_grad_(True)
-        self.average = copy.deepcopy(network).requires_grad_(False) if plan.average else None
-        self.optimizer = adamw(network, plan)
-        self.step = 0
-
     @property
-    def result(self) -> nn.Module:
-        """The network to measure and to keep: the average if the plan has one."""
-        return self.network if self.average is None else self.average
-
-
-class Objective(nn.Module):
-    """A network's loss as a forward pass, which is what accelerate's wrappers for several processes hook into."""
-
-    def __init__(self, network: nn.Module, turn: str = "main") -> None:
-        super().__init__()
-        self.network: Any = network  # has `loss`, as in zoo.protocols.LanguageModel
-        self.turn = turn
-
-    def forward(self, batch: Any) -> torch.Tensor:
-        loss: torch.Tensor = self.network.loss(batch, self.turn)
-        return loss
-
-
-def adamw(network: nn.Module, plan: Plan) -> torch.optim.AdamW:
-    """AdamW that decays matrices only: norms and biases have no reason to be small.
-
-    Source: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
-    """
-    weights = list(network.parameters())
-    groups = [
-        {"params": [weight for weight in weights if weight.dim() >= 2], "weight_decay": plan.weight_decay},
-        {"params": [weight for weight in weights if weight.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(plan.beta_1, plan.beta_2), fused=True)
+    def loss(self) -> float:
+        """The first objective's."""
+        return next(iter(self.losses.values()))
 
 
 def train(
-    learner: Learner, data: Batches, plan: Plan, evaluate: Evaluate | None = None, *, device: str = "auto"
+    learner: Learner, data: Rows, evaluate: Evaluate | None = None, *, device: str = "auto"
 ) -> Iterator[Step]:
-    """Train from the step after the learner's to the plan's last, yielding each; whoever asks decides when to stop.
+    """Train from the step after the learner's to its plan's last, yielding each; whoever asks decides when to stop.
 
-    device: one of `DEVICES`. The learner is moved there and stays there.
-    Raises TrainingError before the weights change when a loss or a gradient is not finite.
+    device: one of `zoo.training.processes.DEVICES`. The learner is moved there and stays there.
+    Raises TrainingError before the weights change when a loss or a gradient is not finite, and when memory runs out;
+    UsageError when a batch cannot be divided evenly among processes and parts.
     """
-    accelerator = Accelerator(cpu=only_cpu(device))
-    objective, optimizer = accelerator.prepare(Objective(learner.network), learner.optimizer)
-    if learner.average is not None:
-        learner.average.to(accelerator.device)
+    plan = learner.plan.counted(data.epoch)
+    accelerator = processes.accelerator(plan, device)
+    loop = _Loop(learner, data, plan, accelerator, learner.prepare(accelerator))
     began = time.perf_counter()
     while learner.step < plan.steps:
         started = time.perf_counter()
-        number = learner.step + 1
-        batch = data.batch(number).to(accelerator.device)
-        learner.network.train()
-        with _own_randomness(plan.seed, number, accelerator.device):
-            with torch.autocast(
-                accelerator.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16"
-            ):
-                loss = objective(batch)
-            accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(learner.network.parameters(), plan.gradient_clip or math.inf)
-        rate = learning_rate(plan, number)
-        _require_finite(float(loss.detach()), float(norm), number, rate, plan)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        if learner.average is not None:
-            _update_average(learner.average, learner.network, plan.average, number)
-        learner.step = number
-        done = time.perf_counter()
-        speed = data.predictions / (done - started)
-        due = evaluate is not None and plan.due(plan.evaluate_every, number)
-        results = _measured(learner.result, evaluate) if evaluate is not None and due else {}
-        yield Step(number, float(loss.detach()), rate, float(norm), speed, done - began, results)
-
-
-def only_cpu(device: str) -> bool:
-    """Whether a device of `DEVICES` rules out an accelerator. Raises UsageError for any other."""
-    if device not in DEVICES:
-        raise UsageError(
-            f"device is {device!r}, but must be one of {', '.join(DEVICES)}",
-            hint="CUDA_VISIBLE_DEVICES chooses among several GPUs",
+        with _memory_explained(learner):
+            losses, norm, rate = loop.step(learner.step + 1)
+        seconds = time.perf_counter() - started
+        due = evaluate is not None and plan.due(plan.evaluate_every, learner.step)
+        results = _measured(learner, evaluate) if evaluate is not None and due else {}
+        yield Step(
+            learner.step,
+            learner.step * loop.rows_a_step / data.epoch,
+            losses,
+            rate,
+            norm,
+            loop.rows_a_step * data.units / seconds,
+            data.unit,
+            time.perf_counter() - began,
+            results,
         )
-    return device == "cpu"
+
+
+@dataclass
+class _Loop:
+    learner: Learner
+    data: Rows
+    plan: Plan
+    accelerator: Accelerator
+    objectives: Mapping[str, nn.Module]
+
+    def __post_init__(self) -> None:
+        shares = self.accelerator.num_processes * self.plan.accumulation
+        self.share, left = divmod(self.plan.batch_size, shares)
+        if left:
+            raise UsageError(
+                f"plan.batch_size is {self.plan.batch_size}, but must be a multiple of {shares}: "
+                f"{self.accelerator.num_processes} processes x plan.accumulation {self.plan.accumulation}"
+            )
+        turns = self.learner.turns
+        self.rows_a_step = self.plan.batch_size * max(turns.count(turn) for turn in turns)
+
+    def step(self, number: int) -> tuple[dict[str, float], float, float]:
+        """Change the weights once; returns losses, gradient norm and learning rate."""
+        self.learner.network.train()
+        rate = learning_rate(self.plan, number)
+        said: dict[str, float] = {}
+        norms = []
+        for index, turn in enumerate(self.learner.turns):
+            before = self.learner.turns[:index].count(turn)
+            first = (number - 1) * self.rows_a_step + before * self.plan.batch_size
+            self.learner.freeze_all_but(turn)
+            losses = self._gradients(turn, first)
+            weights = self.objectives[turn].parameters()
+            norm = float(self.accelerator.clip_grad_norm_(weights, self.plan.gradient_clip or math.inf))
+            _require_finite(losses, norm, number, first, rate, self.plan)
+            optimizer = self.learner.optimizers[turn]
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            said |= {_called(turn, name): value for name, value in losses.items()}
+            norms.append(norm)
+        self.learner.step = number
+        self.learner.update_average()
+        return said, max(norms), rate
+
+    def _gradients(self, turn: str, first: int) -> dict[str, float]:
+        """Gradients of the mean loss over the batch whose first row this is; returns the losses."""
+        accelerator, objective, parts = self.accelerator, self.objectives[turn], self.plan.accumulation
+        sums: dict[str, torch.Tensor] = {}
+        for part in range(parts):
+            row = first + (part * accelerator.num_processes + accelerator.process_index) * self.share
+            batch = _on(accelerator.device, self.data.rows(row, self.share))
+            noise = Noise(self.plan.seed, row)
+            with _own_randomness(noise, turn, accelerator.device), accelerator.accumulate(objective):
+                losses = objective(batch, noise)
+                accelerator.backward(losses["loss"])
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0) + value.detach().float() / parts
+        means = accelerator.reduce(torch.stack(list(sums.values())), reduction="mean")
+        return dict(zip(sums, means.tolist(), strict=True))
+
+
+def _called(turn: str, name: str) -> str:
+    if turn == "main":
+        return name
+    return turn if name == "loss" else f"{turn}.{name}"
+
+
+def _on(device: torch.device, batch: Any) -> Any:
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {name: _on(device, value) for name, value in batch.items()}
+    return tuple(_on(device, value) for value in batch)
 
 
 @contextmanager
-def _own_randomness(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """torch's generators seeded for this step's dropout, and afterwards as they were for everybody else."""
+def _own_randomness(noise: Noise, turn: str, device: torch.device) -> Iterator[None]:
+    """torch's generators seeded for these rows' dropout, and afterwards as they were for everybody else."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(Noise(seed, step).rows(1, "dropout").uniform()[0] * 2**53))
+        torch.manual_seed(int(noise.rows(1, f"dropout {turn}").uniform()[0] * 2**53))
         yield
 
 
-def _require_finite(loss: float, norm: float, step: int, rate: float, plan: Plan) -> None:
-    if not (math.isfinite(loss) and math.isfinite(norm)):
+def _require_finite(
+    losses: Mapping[str, float], norm: float, step: int, first: int, rate: float, plan: Plan
+) -> None:
+    if not (math.isfinite(losses["loss"]) and math.isfinite(norm)):
         raise TrainingError(
-            f"step {step}: loss {loss:.4g}, gradient norm {norm:.4g} at learning rate {rate:.3g}; "
-            f"the weights are those after step {step - 1}",
+            f"step {step}: loss {losses['loss']:.4g}, gradient norm {norm:.4g} at learning rate {rate:.3g}, on rows "
+            f"{first} to {first + plan.batch_size - 1}; the weights are those after step {step - 1}",
             hint=f"try a lower rate: --set plan.learning_rate={plan.learning_rate / 3:.1g}",
         )
 
 
-def _measured(network: nn.Module, evaluate: Evaluate) -> dict[str, float]:
-    network.eval()
-    with torch.inference_mode():
-        return dict(evaluate(network))
+@contextmanager
+def _memory_explained(learner: Learner) -> Iterator[None]:
+    """Memory that ran out, as an error that says what was asked for and what lowers it."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = " ".join(str(error).split())
+        known = ("out of memory", "can't allocate memory", "not enough memory", "Unable to allocate")
+        if not isinstance(error, MemoryError) and not any(words in text for words in known):
+            raise
+        plan = learner.plan
+        held = sum(value.nbytes for value in learner.network.state_dict().values()) / 2**20
+        raise TrainingError(
+            f"step {learner.step + 1} ran out of memory: {text[:300]} (the weights are {held:,.0f} MiB; gradients "
+            f"and AdamW's memory three times as much again; the rest grows with the rows at once, {plan.batch_size})",
+            hint=f"--set plan.accumulation={2 * plan.accumulation} (same result, half the rows at once), a smaller "
+            "--batch-size, --set plan.precision=bfloat16, or a smaller network",
+        ) from error
 
 
-@torch.no_grad()
-def _update_average(average: nn.Module, network: nn.Module, memory: float, step: int) -> None:
-    """average <- memory average + (1 - memory) weights; remembers less at first, when weights are still poor."""
-    new = 1 - min(memory, step / (step + 9))
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), new)
-    for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(buffer)
+def _measured(learner: Learner, evaluate: Evaluate) -> dict[str, float]:
+    with learner.result() as network:
+        network.eval()
+        with torch.no_grad():
+            return dict(evaluate(network))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -9,19 +10,29 @@ from zoo.settings import setting
 
 _LARGEST_DECAY = 0.9999999  # below one, or nothing would ever be learned
 
+SCHEDULES = ("cosine", "linear", "constant")
+
 
 @dataclass(frozen=True)
 class Plan:
-    """How the one loop trains. A step is one change of the weights."""
+    """How the one loop trains. A step is one change of the weights, or of each part's where objectives alternate."""
 
     steps: int = setting(1000, help="changes of the weights", minimum=1, unit="steps")
-    batch_size: int = setting(16, help="rows a step", minimum=1, unit="rows")
+    epochs: float | None = setting(
+        None, help="in place of steps: how often to go through the data", above=0.0, unit="epochs"
+    )
+    batch_size: int = setting(16, help="rows a step, over all processes and parts", minimum=1, unit="rows")
+    accumulation: int = setting(
+        1,
+        help="parts that a process computes its share of a batch in, to save memory",
+        minimum=1,
+        unit="parts",
+    )
     seed: int = setting(0, help="of first weights, data order, dropout, split", minimum=0, maximum=2**63 - 1)
     learning_rate: float = setting(1e-3, help="AdamW's largest learning rate", above=0.0)
+    schedule: str = setting("cosine", help="how the rate falls after the warm-up", choices=SCHEDULES)
     warmup: int = setting(100, help="over which the rate rises from zero", minimum=0, unit="steps")
-    floor: float = setting(
-        0.1, help="share of the rate left at the end of its cosine", minimum=0.0, maximum=1.0
-    )
+    floor: float = setting(0.1, help="share of the rate left when it has fallen", minimum=0.0, maximum=1.0)
     weight_decay: float = setting(0.1, help="of matrices; vectors are left alone", minimum=0.0)
     beta_1: float = setting(0.9, help="AdamW's memory of the gradient", minimum=0.0, maximum=_LARGEST_DECAY)
     beta_2: float = setting(0.99, help="AdamW's memory of its square", minimum=0.0, maximum=_LARGEST_DECAY)
@@ -30,15 +41,19 @@ class Plan:
     )
     average: float = setting(
         0.0,
-        help="memory, a step, of the averaged weights that are measured and saved; 0 averages nothing",
+        help="memory, a step, of the averaged weights (EMA) that are measured and saved; 0 averages nothing",
         minimum=0.0,
         maximum=_LARGEST_DECAY,
     )
     precision: str = setting(
         "float32", help="of the products; weights stay float32", choices=("float32", "bfloat16")
     )
+    compile: bool = setting(False, help="torch.compile: minutes once, then faster steps")
     evaluate_every: int = setting(250, help="0 measures at the end only", minimum=0, unit="steps")
     checkpoint_every: int = setting(250, help="0 saves no checkpoint", minimum=0, unit="steps")
+    keep: int = setting(2, help="newest checkpoints kept, beside the best", minimum=1, unit="checkpoints")
+    preview_every: int = setting(0, help="0 draws no previews", minimum=0, unit="steps")
+    previews: int = setting(4, help="samples in a preview", minimum=1, maximum=256, unit="samples")
     save_dtype: str = setting(
         "float32", help="of the saved weights", choices=("float32", "float16", "bfloat16")
     )
@@ -47,14 +62,23 @@ class Plan:
         """Whether something done `every` so many steps, and at the end, is done after this one."""
         return step == self.steps or (every > 0 and step % every == 0)
 
+    def counted(self, epoch: int) -> Plan:
+        """The plan with epochs written as steps. epoch: the rows in one."""
+        if self.epochs is None:
+            return self
+        steps = max(1, math.ceil(self.epochs * epoch / self.batch_size))
+        return dataclasses.replace(self, steps=steps, epochs=None)
+
 
 def learning_rate(plan: Plan, step: int) -> float:
-    """The rate of step 1 .. plan.steps: a line up to the largest, then half a cosine down to the floor.
+    """The rate of step 1 .. plan.steps: a line up to the largest, then the schedule down to the floor.
 
-    Source of the cosine: Loshchilov and Hutter, "SGDR", 2017.
+    cosine: half a period (Loshchilov and Hutter, "SGDR", 2017). linear: a line. constant: it stays the largest.
     """
     if step <= plan.warmup:
         return plan.learning_rate * step / plan.warmup
     done = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
-    cosine = 0.5 * (1 + math.cos(math.pi * done))
-    return plan.learning_rate * (plan.floor + (1 - plan.floor) * cosine)
+    left = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}[
+        plan.schedule
+    ]
+    return plan.learning_rate * (plan.floor + (1 - plan.floor) * left)

@@ -1,4 +1,4 @@
-"""A recipe: what a run starts from, on which data rules and by which plan. Read from YAML, written out in full."""
+"""A recipe: what a run starts from, on which data and by which plan. Read from YAML, written out in full."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any
 import yaml
 
 from zoo import settings
-from zoo.datasets.text import DataRules
 from zoo.errors import DataError, UsageError
 from zoo.registry.reading import read_yaml
 from zoo.training.plan import Plan
 
 SCHEMA = 1
-_SECTIONS = {"data": DataRules, "plan": Plan}
-_FIELDS = ("schema", "start", "config", *_SECTIONS)
+SOURCE = "source"
+_FIELDS = ("schema", "start", "config", "data", "plan")
 
 
 @dataclass(frozen=True)
@@ -25,11 +24,14 @@ class Recipe:
     """start: a model, whose weights are trained on, or a family, of which a new network is made.
 
     config: the settings of the network that differ from the model's, or from the family's defaults.
+    source: the data as `zoo.datasets.source.find` takes it, "" when the recipe leaves it to whoever runs it.
+    data: how it is read and divided, by the rules of the family's modality; what differs from their defaults.
     """
 
     start: str
     config: Mapping[str, Any] = field(default_factory=dict)
-    data: DataRules = field(default_factory=DataRules)
+    source: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
     plan: Plan = field(default_factory=Plan)
 
 
@@ -53,31 +55,48 @@ def _from_plain(said: Any, *, what: str) -> Recipe:
     start = said.get("start")
     if not isinstance(start, str) or not start:
         raise UsageError(f"{what}: start is {start!r}, but must name a model or a family")
-    for name in ("config", *_SECTIONS):
+    for name in ("config", "data", "plan"):
         if not isinstance(said.get(name, {}), dict):
             raise UsageError(f"{what}: {name} is {said[name]!r}, but must be a mapping")
-    return Recipe(
-        start,
-        said.get("config", {}),
-        settings.make(DataRules, said.get("data", {}), what=f"{what}: data"),
-        settings.make(Plan, said.get("plan", {}), what=f"{what}: plan"),
-    )
+    data = dict(said.get("data", {}))
+    source = data.pop(SOURCE, "")
+    if not isinstance(source, str):
+        raise UsageError(f"{what}: data.{SOURCE} is {source!r}, but must be text")
+    plan = settings.make(Plan, said.get("plan", {}), what=f"{what}: plan")
+    return Recipe(start, said.get("config", {}), source, data, plan)
+
+
+def to_plain(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "start": recipe.start,
+        "config": dict(recipe.config),
+        "data": {SOURCE: recipe.source, **recipe.data},
+        "plan": settings.plain(recipe.plan),
+    }
 
 
 def to_yaml(recipe: Recipe) -> str:
     """The recipe with every setting written out, as a file that `read` takes."""
-    sections = {name: settings.plain(getattr(recipe, name)) for name in _SECTIONS}
-    said = {"schema": SCHEMA, "start": recipe.start, "config": dict(recipe.config), **sections}
-    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    return yaml.safe_dump(to_plain(recipe), sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
-def changed(recipe: Recipe, assignments: Sequence[str], config_class: type) -> Recipe:
+def shareable(recipe: Recipe) -> Recipe:
+    """The recipe without the folders of the machine it ran on."""
+
+    def short(text: str) -> str:
+        return Path(text).name if Path(text).is_absolute() else text
+
+    return replace(recipe, start=short(recipe.start), source=short(recipe.source))
+
+
+def changed(recipe: Recipe, assignments: Sequence[str], config_class: type, rules_class: type) -> Recipe:
     """The recipe after assignments such as "config.layers=2" or "plan.learning_rate=3e-4".
 
-    config_class: the family's. Raises UsageError for an unknown section or setting, naming the nearest, or a value
-    that does not fit.
+    config_class: the family's. rules_class: of the data of its modality. Raises UsageError for an unknown section or
+    setting, naming the nearest, or a value that does not fit.
     """
-    classes = {"config": config_class, **_SECTIONS}
+    classes = {"config": config_class, "data": rules_class, "plan": Plan}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         section, dot, key = name.strip().partition(".")
@@ -92,7 +111,7 @@ def changed(recipe: Recipe, assignments: Sequence[str], config_class: type) -> R
         if section == "config":
             recipe = replace(recipe, config={**recipe.config, key: value})
         elif section == "data":
-            recipe = replace(recipe, data=replace(recipe.data, **{key: value}))
+            recipe = replace(recipe, data={**recipe.data, key: value})
         else:
             recipe = replace(recipe, plan=replace(recipe.plan, **{key: value}))
     return recipe

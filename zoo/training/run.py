@@ -1,17 +1,21 @@
 """A training run and its folder, which is also a MODEL: `zoo sample RUN` works from the first measurement on.
 
-RUN/model.safetensors       the best weights so far by held-out bits per byte; the newest when nothing is held out
-RUN/tokenizer.json          or whatever files the model's tokenizer has
-RUN/recipe.yaml             every setting of this run
-RUN/metrics.jsonl           one line a step
-RUN/checkpoint.safetensors  where to go on from
+RUN/model.safetensors   the best weights so far by what is measured on held-out data; the newest when nothing is
+RUN/tokenizer.json      or whatever files stand beside this model's weights
+RUN/recipe.yaml         every setting of this run
+RUN/run.json            versions, device, and the fingerprint of the data
+RUN/metrics.jsonl       one line a step
+RUN/previews/           samples drawn on the way
+RUN/checkpoints/        where to go on from
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,40 +24,39 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from zoo import settings
-from zoo.datasets import text as data
-from zoo.errors import DataError, TrainingError, UsageError
-from zoo.evaluation import text as bits
-from zoo.protocols import Tokenizer
-from zoo.training import checkpoint, recipe, start, vocabulary
-from zoo.training.loop import Learner, Step, train
+from zoo.datasets import reading
+from zoo.datasets.material import Material, Rows
+from zoo.errors import TrainingError, UsageError
+from zoo.training import checkpoint, processes, recipe, start, versions
+from zoo.training.learner import Learner
+from zoo.training.loop import Step, train
 from zoo.training.recipe import Recipe
 from zoo.training.start import Start
 from zoo.weights import save
 
 WEIGHTS = "model.safetensors"
-TOKENIZER = "tokenizer.json"
 RECIPE = "recipe.yaml"
+ABOUT = "run.json"
 METRICS = "metrics.jsonl"
-CHECKPOINT = "checkpoint.safetensors"
-BITS = "held_out_bits_per_byte"
+PREVIEWS = "previews"
 
 
 @dataclass
 class Run:
-    """A run that is ready to train. best: the lowest held-out bits per byte so far."""
+    """A run that is ready to train. best: the lowest measure on held-out data so far, whose name is `measure`."""
 
     folder: Path
     recipe: Recipe
     origin: Start
     config: Any
-    tokenizer: Tokenizer
-    split: data.Split
-    batches: data.TextBatches
+    material: Material
+    rows: Rows
     learner: Learner
+    device: str
     best: float = math.inf
+    measure: str = ""
 
     @property
     def parameters(self) -> int:
@@ -61,75 +64,126 @@ class Run:
 
     @property
     def epochs(self) -> float:
-        """How often the plan goes through the text."""
-        return self.recipe.plan.steps * self.recipe.plan.batch_size / self.batches.windows
+        """How often the plan goes through the data."""
+        turns = self.learner.turns
+        rows = self.recipe.plan.batch_size * max(turns.count(turn) for turn in turns)
+        return self.recipe.plan.steps * rows / self.rows.epoch
+
+    @property
+    def finished(self) -> bool:
+        return self.learner.step >= self.recipe.plan.steps
 
 
-def begin(wanted: Recipe, source: Path, folder: Path, *, offline: bool = False) -> Run:
-    """Read the data, learn or copy the tokenizer, make or load the network, and write down the whole recipe.
+def begin(
+    wanted: Recipe, folder: Path, *, device: str = "auto", offline: bool = False, force: bool = False
+) -> Run:
+    """Read the data, make or load the network with what it needs, and write down the whole recipe.
 
-    source: a text file, or a folder of them. folder: new or empty; as it was before when this raises.
-    Raises UsageError, DataError, and what finding and loading a model raises.
+    folder: new or empty, or with `force` one whose content is given up; as it was before when this raises.
+    Of several processes, all call this and one writes. Raises UsageError, DataError, and what finding and loading a
+    model raises.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        begun = (folder / RECIPE).is_file()
-        hint = "name another, or go on there with --resume" if begun else "name another"
-        raise UsageError(f"{folder} is not an empty folder", hint=hint)
+    processes.state(device)
+    if not processes.is_main():
+        processes.wait()
+        return _opened(folder, device, offline)
+    if not wanted.source:
+        raise UsageError("say what to train on: --data, or data.source in the recipe")
     origin = start.find(wanted.start, offline=offline)
-    split = data.split(data.read_documents(source), wanted.data, wanted.plan.seed)
+    rules: Any = settings.make(
+        reading.rules_class(origin.family.modality), dict(wanted.data), what=f"data of {wanted.start}"
+    )
     _check_config(origin, wanted)
-    with _emptied_on_failure(folder):
+    with _new(folder, force=force):
+        material = reading.read(
+            origin.family.modality, wanted.source, rules, wanted.plan.seed, offline=offline
+        )
         if origin.model is None:
-            texts = (document.text for document in split.train)
-            vocabulary.learn(texts, wanted.data.vocabulary, folder / TOKENIZER)
-        for name, path in start.tokenizer_files(origin, offline=offline).items():
+            material.learn(folder)
+        for name, path in start.companions(origin, offline=offline).items():
             shutil.copyfile(path, folder / name)
-        run = _prepare(wanted, origin, split, folder, offline)
+        whole = dataclasses.replace(wanted, data=settings.plain(rules))
+        run = _prepare(whole, origin, material, folder, device, offline)
         (folder / RECIPE).write_text(recipe.to_yaml(run.recipe), encoding="utf-8")
+        about = versions.about(run.origin.plugin, device, run.rows.fingerprint, run.material.summary)
+        (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    processes.wait()
     return run
 
 
 @contextmanager
-def _emptied_on_failure(folder: Path) -> Iterator[None]:
-    """The folder, which is new or empty; so it is again when the body raises, and the run can be begun once more."""
-    new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+def _new(folder: Path, *, force: bool) -> Iterator[None]:
+    """The folder, empty; when the body raises it is as it was, and the run can be begun once more."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not force)):
+        begun = (folder / RECIPE).is_file()
+        ways = "go on there with --resume, give it up with --force, or name another"
+        raise UsageError(
+            f"{folder} is not an empty folder", hint=ways if begun else "name another, or --force"
+        )
+    old = None
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
+        folder.replace(old)
     try:
+        folder.mkdir(parents=True)
         yield
     except BaseException:
-        for written in folder.iterdir():
-            written.unlink()
-        if new:
-            folder.rmdir()
+        shutil.rmtree(folder, ignore_errors=True)
+        if old is not None:
+            old.replace(folder)
         raise
+    if old is not None:
+        shutil.rmtree(old)
 
 
-def resume(source: Path, folder: Path, *, offline: bool = False) -> Run:
-    """The run of a folder, where its checkpoint was; at step 0 when it was stopped before the first one.
+def resume(folder: Path, *, device: str = "auto", offline: bool = False, source: str = "") -> Run:
+    """The run of a folder, where its newest checkpoint that holds was; at step 0 when there is none.
 
-    Raises TrainingError when the folder holds no run, when the run keeps no checkpoints, or when the text is another
-    than that of the checkpoint.
+    source: where the data is now, when it has been moved. Raises TrainingError when the folder holds no run, when the
+    run keeps no checkpoints, or when the data is other than that trained on. Warns of checkpoints that are damaged.
     """
-    if not (folder / RECIPE).is_file():
-        hint = "start one without --resume, in a new or empty folder"
-        raise TrainingError(f"{folder} has no {RECIPE}, so there is no run to go on with", hint=hint)
-    wanted = recipe.read(folder / RECIPE)
-    stored = (folder / CHECKPOINT).is_file()
-    if not stored and not wanted.plan.checkpoint_every:
+    processes.state(device)
+    run = _opened(folder, device, offline, source)
+    about = json.loads((folder / ABOUT).read_text(encoding="utf-8")) if (folder / ABOUT).is_file() else {}
+    versions.warn_of_change(about, run.origin.plugin)
+    found = checkpoint.newest(folder)
+    if found is None and not run.recipe.plan.checkpoint_every:
         raise TrainingError(
             f"{folder} keeps no checkpoints to go on from: its plan.checkpoint_every is 0",
             hint=f"begin it again in another folder: --recipe {folder / RECIPE}",
         )
-    origin = start.find(wanted.start, offline=offline)
-    split = data.split(data.read_documents(source), wanted.data, wanted.plan.seed)
-    run = _prepare(wanted, origin, split, folder, offline)
-    if not stored:
-        return run
-    notes = checkpoint.read(run.learner, folder / CHECKPOINT)
-    if notes.get("data") != run.batches.fingerprint:
-        raise TrainingError(f"{source} is not the text that {folder} was trained on")
-    run.best = float(notes.get("best", "inf"))
+    trained_on = (
+        found.notes["data"] if found else about.get("data", {}).get("fingerprint", run.rows.fingerprint)
+    )
+    if trained_on != run.rows.fingerprint:
+        raise TrainingError(
+            f"{run.recipe.source} is not the data that {folder} was trained on",
+            hint="--data says where that is now",
+        )
+    if found is not None:
+        try:
+            run.learner.restore(checkpoint.read(found), found.step)
+        except TrainingError as error:
+            raise TrainingError(f"{found.path}: {error}", hint=error.hint) from error
+        run.best, run.measure = float(found.notes["best"]), str(found.notes["measure_name"])
     return run
+
+
+def _opened(folder: Path, device: str, offline: bool, source: str = "") -> Run:
+    """The run of a folder at step 0."""
+    if not (folder / RECIPE).is_file():
+        hint = "start one without --resume, in a new or empty folder"
+        raise TrainingError(f"{folder} has no {RECIPE}, so there is no run to go on with", hint=hint)
+    wanted = recipe.read(folder / RECIPE)
+    if source:
+        wanted = dataclasses.replace(wanted, source=source)
+    origin = start.find(wanted.start, offline=offline)
+    modality = origin.family.modality
+    rules: Any = settings.make(
+        reading.rules_class(modality), dict(wanted.data), what=f"data of {wanted.start}"
+    )
+    material = reading.read(modality, wanted.source, rules, wanted.plan.seed, offline=offline)
+    return _prepare(wanted, origin, material, folder, device, offline)
 
 
 def _check_config(origin: Start, wanted: Recipe) -> Any:
@@ -137,67 +191,130 @@ def _check_config(origin: Start, wanted: Recipe) -> Any:
     return settings.make(origin.family.resolve("config"), said, what=f"config of {wanted.start}")
 
 
-def _prepare(wanted: Recipe, origin: Start, split: data.Split, folder: Path, offline: bool) -> Run:
-    files = {path.name: path for path in folder.iterdir() if ".safetensors" not in path.name}
-    tokenizer: Tokenizer | None = origin.family.resolve("tokenizer")(files)
-    if tokenizer is None:
-        raise DataError(f"{wanted.start} comes without a tokenizer, so text cannot be encoded for it")
-    if origin.model is None:
-        wanted = dataclasses.replace(wanted, config={**wanted.config, "vocabulary": tokenizer.vocabulary})
+def _prepare(
+    wanted: Recipe, origin: Start, material: Material, folder: Path, device: str, offline: bool
+) -> Run:
+    beside = {path.name: path for path in folder.iterdir() if path.is_file() and not _is_ours(path.name)}
+    decided = material.bind(origin.family, beside)
+    wanted = dataclasses.replace(wanted, config={**wanted.config, **decided})
     config = _check_config(origin, wanted)
-    wanted = dataclasses.replace(wanted, config=settings.plain(config))
-    plan = wanted.plan
-    network = start.network(origin, config, plan.seed, offline=offline)
-    context: int = network.context  # type: ignore[assignment] # zoo.protocols.LanguageModel
-    window = wanted.data.window or context
-    if window > context:
-        raise UsageError(f"data.window is {window}, but the network's context is {context} tokens")
-    batches = data.TextBatches(data.encode(split.train, tokenizer), window, plan.batch_size, plan.seed)
-    learner = Learner(network, plan)
-    return Run(folder, wanted, origin, config, tokenizer, split, batches, learner)
+    network = start.network(origin, config, wanted.plan.seed, offline=offline)
+    rows = material.rows(network, wanted.plan.seed)
+    plan = wanted.plan.counted(rows.epoch)
+    wanted = dataclasses.replace(wanted, config=settings.plain(config), plan=plan)
+    return Run(folder, wanted, origin, config, material, rows, Learner(network, plan), device)
 
 
-def steps(run: Run, *, device: str = "auto") -> Iterator[Step]:
+def _is_ours(name: str) -> bool:
+    return name in (RECIPE, ABOUT, METRICS) or ".safetensors" in name
+
+
+def steps(run: Run) -> Iterator[Step]:
     """Train, yielding each step once what it brought is on the disk. Whoever stops asking can resume later.
 
-    Raises TrainingError when a loss is not finite; the best weights and the last checkpoint stay.
+    Raises TrainingError when a loss is not finite or memory runs out; the best weights and the last checkpoint stay.
     """
-    plan, texts = run.recipe.plan, [document.text for document in run.split.held_out]
-
-    def evaluate(network: nn.Module) -> dict[str, float]:
-        found = bits.bits_per_byte(network, run.tokenizer, texts, window=run.batches.window)
-        return {BITS: found.per_byte}
-
-    with _continued(run.folder / METRICS, run.learner.step).open("a", encoding="utf-8", buffering=1) as log:
-        for step in train(run.learner, run.batches, plan, evaluate if texts else None, device=device):
-            log.write(_line(step))
-            if step.results.get(BITS, math.inf) < run.best:
-                run.best = step.results[BITS]
-                _save(run)
-            if plan.due(plan.checkpoint_every, step.step):
-                if not texts:
-                    _save(run)
-                if plan.checkpoint_every:
-                    notes = {"best": repr(run.best), "data": run.batches.fingerprint}
-                    checkpoint.write(run.learner, run.folder / CHECKPOINT, notes)
+    plan, writes = run.recipe.plan, processes.is_main()
+    with contextlib.ExitStack() as stack:
+        log = None
+        if writes:
+            path = _continued(run.folder / METRICS, run.learner.step)
+            log = stack.enter_context(path.open("a", encoding="utf-8", buffering=1))
+        for step in train(run.learner, run.rows, run.material.evaluate, device=run.device):
+            if log:
+                log.write(line(step))
+            _keep_best(run, step)
+            if plan.checkpoint_every and plan.due(plan.checkpoint_every, step.step):
+                keep(run, step)
+            if plan.preview_every and plan.due(plan.preview_every, step.step):
+                _preview(run, step)
             yield step
 
 
-def _save(run: Run) -> None:
+def _keep_best(run: Run, step: Step) -> None:
+    """The weights to hand out: the best measured, or the newest where no measure can choose."""
+    plan = run.recipe.plan
+    adversaries = len(set(run.learner.turns)) > 1  # their losses rise and fall with each other's
+    if step.results and not adversaries:
+        run.measure, value = next(iter(step.results.items()))
+        better = value < run.best
+        run.best = min(value, run.best)
+    else:
+        better = bool(step.results) or plan.due(plan.checkpoint_every, step.step)
+    last = (
+        step.step == plan.steps and not (run.folder / WEIGHTS).is_file()
+    )  # nothing was ever measured as better
+    if better or last:
+        with run.learner.result() as network:
+            if processes.is_main():
+                _save(run, network, run.folder / WEIGHTS, getattr(torch, plan.save_dtype))
+
+
+def keep(run: Run, step: Step | None = None) -> None:
+    """Write a checkpoint of where the run is; every process must ask. step: the one just made, with its results."""
+    measured = next(iter(step.results.values()), None) if step else None
+    notes = {
+        "data": run.rows.fingerprint,
+        "best": str(run.best),
+        "measure_name": run.measure,
+        "measure": measured,
+        "recipe": recipe.to_plain(recipe.shareable(run.recipe)),
+    }
+    tensors = run.learner.tensors()
+    with run.learner.result() as network:
+        if processes.is_main():
+            checkpoint.write(
+                run.folder,
+                run.learner.step,
+                tensors,
+                lambda path: _save(run, network, path, None),
+                notes,
+                keep=run.recipe.plan.keep,
+            )
+
+
+def _save(run: Run, network: torch.nn.Module, path: Path, dtype: torch.dtype | None) -> None:
+    said = {
+        "recipe": json.dumps(recipe.to_plain(recipe.shareable(run.recipe)), sort_keys=True),
+        "data": run.rows.fingerprint,
+        "step": str(run.learner.step),
+    }
     save.save(
-        run.learner.result,
-        run.folder / WEIGHTS,
+        network,
+        path,
         plugin=run.origin.plugin,
         family=run.origin.family.name,
         config=run.config,
-        dtype=getattr(torch, run.recipe.plan.save_dtype),
+        metadata=said,
+        dtype=dtype,
     )
 
 
-def _line(step: Step) -> str:
-    said = dataclasses.asdict(step)
-    results = said.pop("results")
-    return json.dumps({**said, **results}) + "\n"
+def _preview(run: Run, step: Step) -> None:
+    plan = run.recipe.plan
+    with run.learner.result() as network:
+        if processes.is_main():
+            network.eval()
+            folder = run.folder / PREVIEWS
+            folder.mkdir(exist_ok=True)
+            stem = folder / f"step-{step.step:08d}"
+            for _ in run.material.preview(network, plan.previews, plan.seed, stem):
+                pass
+
+
+def line(step: Step) -> str:
+    """A step as a line of metrics.jsonl."""
+    said = {
+        "step": step.step,
+        "epoch": round(step.epoch, 6),
+        **step.losses,
+        "learning_rate": step.learning_rate,
+        "gradient_norm": step.gradient_norm,
+        f"{step.unit}_per_second": step.speed,
+        "seconds": step.seconds,
+        **step.results,
+    }
+    return json.dumps(said) + "\n"
 
 
 def _continued(path: Path, done: int) -> Path:

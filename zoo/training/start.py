@@ -1,4 +1,4 @@
-"""What a run starts from: a model with its weights and tokenizer, or a family with neither."""
+"""What a run starts from: a model with its weights and the files beside them, or a family with neither."""
 
 from __future__ import annotations
 
@@ -36,14 +36,9 @@ def find(name: str, *, offline: bool = False) -> Start:
     """The start that a person names: a family, a registered model, a folder or hf:user/repo.
 
     A model that is an architecture without weights is begun anew with its config.
-    Raises UnknownModelError; PluginError for a family name of two plugins; CapabilityError for what is no text.
+    Raises UnknownModelError; PluginError for a family name of two plugins.
     """
-    found = _family(name) or _model(name, offline)
-    if found.family.modality != "text":
-        raise CapabilityError(
-            f"{name} makes {found.family.modality}, but only text models are trained so far"
-        )
-    return found
+    return _family(name) or _model(name, offline)
 
 
 def _family(name: str) -> Start | None:
@@ -65,8 +60,8 @@ def _model(name: str, offline: bool) -> Start:
     return Start(target.plugin, target.family, config, target if has_weights else None)
 
 
-def tokenizer_files(start: Start, *, offline: bool = False) -> dict[str, Path]:
-    """The model's small text files, its tokenizer's among them; none for a new network, which learns its own.
+def companions(start: Start, *, offline: bool = False) -> dict[str, Path]:
+    """The model's small text files, such as its tokenizer's; none for a new network, whose data makes them.
 
     A folder may hold much else: weights in other formats, text to train on.
     """
@@ -83,11 +78,19 @@ def tokenizer_files(start: Start, *, offline: bool = False) -> dict[str, Path]:
 
 
 def network(start: Start, config: Any, seed: int, *, offline: bool = False) -> nn.Module:
-    """The network in float32 on the CPU: the model's weights, or new ones that depend on the seed alone."""
+    """The network in float32 on the CPU: the model's weights, or new ones that depend on the seed alone.
+
+    Raises CapabilityError for a family that is not trained by gradients.
+    """
     if start.model is not None:
         target = dataclasses.replace(start.model, config=config)
-        return api.load(target, device="cpu", dtype="float32", offline=offline).network
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        built: nn.Module = start.family.resolve("build")(config)
+        built = api.load_network(target, device="cpu", dtype="float32", offline=offline)[0]
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            built = start.family.resolve("build")(config)
+    if not callable(getattr(built, "loss", None)):
+        raise CapabilityError(
+            f"the family {start.family.name} has no loss, so it is not trained by gradients"
+        )
     return built

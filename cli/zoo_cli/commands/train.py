@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zoo.errors import UsageError
-from zoo_cli import completion, human, options, terminal
+from zoo_cli import completion, loading, options, terminal
 
 if TYPE_CHECKING:
     from zoo.training.loop import Step
     from zoo.training.recipe import Recipe
     from zoo.training.run import Run
+    from zoo_cli.stopping import Stopping
 
-HELP = """Train START on text, and write weights, tokenizer, recipe and metrics into the folder RUN.
+HELP = """Train START on data, and write weights, recipe, metrics and checkpoints into the folder RUN.
 
 START is a model, whose weights are trained on, or a family such as gpt2, of which a new network is made. The best
-weights on held-out text are kept; `zoo sample RUN` works as soon as there are some. What a recipe file says,
---set and the options after it change.
+weights on held-out data are kept; `zoo sample RUN` works as soon as there are some. What a recipe file says,
+--set and the options after it change. Ctrl-C saves first; --resume goes on to the same weights.
 """
-
-_LINES = 20  # of progress where no bar can be drawn, beside those with a measurement
 
 
 def register(app: typer.Typer, _words: Sequence[str]) -> None:
@@ -38,9 +35,6 @@ def _starts(incomplete: str) -> list[str]:
 
 
 def _train(
-    data: Annotated[
-        Path, typer.Option("--data", "-d", metavar="PATH", help="A text file, or a folder of .txt files.")
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="The run's folder.")],
     start: Annotated[
         str | None,
@@ -48,11 +42,25 @@ def _train(
             metavar="START", help="A model or a family.", autocompletion=_starts, show_default=False
         ),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="DATA",
+            help="A built-in set such as shakespeare, a file, a folder, or hf:set.",
+        ),
+    ] = None,
     recipe_file: Annotated[
         Path | None, typer.Option("--recipe", metavar="FILE", help="A recipe in YAML, such as a run's own.")
     ] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Changes of the weights.")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", min=1, help="Rows a step.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(metavar="X", help="In place of steps: how often to go through the data.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Rows a step, over all processes.")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", "-s", metavar="N", min=0, help="What chance depends on.")
     ] = None,
@@ -65,6 +73,13 @@ def _train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with RUN where it was stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Give up what is in the folder RUN.")] = False,
+    processes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes to share the work, one a GPU.")
+    ] = 1,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard for TensorBoard.")
+    ] = False,
     device: Annotated[
         str, typer.Option("--device", metavar="NAME", help="auto or cpu.", rich_help_panel=options.COMMON)
     ] = "auto",
@@ -73,33 +88,57 @@ def _train(
     offline: options.Offline = False,
     _cache_dir: options.CacheDir = None,
 ) -> None:
-    from zoo.training import loop
+    from zoo.training import processes as others
     from zoo.training import run as training
+    from zoo_cli.stopping import Stopping
 
-    loop.only_cpu(device)  # refuses what cannot be before anything is written
-    asked = {"steps": steps, "batch_size": batch_size, "seed": seed}
+    others.only_cpu(device)  # refuses what cannot be before anything is written
+    asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size, "seed": seed}
     assignments = [
         *(changes or ()),
         *(f"plan.{name}={value}" for name, value in asked.items() if value is not None),
     ]
-    if resume:
-        if start or recipe_file or assignments:
-            raise UsageError("--resume goes on with RUN as it was: it takes no START, --recipe or settings")
-        run = training.resume(data, output, offline=offline)
-    else:
-        run = training.begin(_recipe(start, recipe_file, assignments, offline), data, output, offline=offline)
-    last = _watch(run, training.steps(run, device=device), quiet=quiet)
-    if as_json:
-        terminal.out_json(_summary(run, last), indent=2)
-    else:
-        measured = f", held out {run.best:.4f} bits per byte" if run.split.held_out else ""
-        terminal.out(f"{output}: {run.learner.step} steps{measured}")
-        terminal.note(f"try it: zoo sample {output}", quiet=quiet)
+    if resume and (start or recipe_file or assignments or force):
+        raise UsageError(
+            "--resume goes on with RUN as it was: it takes no START, --recipe, --force or settings"
+        )
+    if steps and epochs:
+        raise UsageError("--steps and --epochs both say how long to train: leave one out")
+    if processes > 1 and not others.launched():
+        raise typer.Exit(_launched(processes, device))
+    main = others.is_main()
+    with Stopping() as stopping, loading.warnings_shown(main):
+        if resume:
+            run = training.resume(output, device=device, offline=offline, source=data or "")
+        else:
+            wanted = _recipe(start, recipe_file, assignments, data, offline)
+            run = training.begin(wanted, output, device=device, offline=offline, force=force)
+        last = _watch(run, stopping, quiet=quiet or not main, tensorboard=tensorboard)
+    others.finish()
+    if stopping.asked and not run.finished:
+        terminal.note(_how_to_resume(run), quiet=not main)
+        raise typer.Exit(stopping.code)
+    if main:
+        _report(run, last, as_json=as_json, quiet=quiet)
 
 
-def _recipe(start: str | None, file: Path | None, assignments: Sequence[str], offline: bool) -> Recipe:
+def _launched(processes: int, device: str) -> int:
+    """This very command again, in so many processes; they tell themselves apart by what the launcher tells them."""
+    import sys
+
+    import torch
+
+    from zoo_cli import launching
+
+    return launching.launch(sys.argv[1:], processes, cpu=device == "cpu" or not torch.cuda.is_available())
+
+
+def _recipe(
+    start: str | None, file: Path | None, assignments: Sequence[str], data: str | None, offline: bool
+) -> Recipe:
     from dataclasses import replace
 
+    from zoo.datasets import reading, source
     from zoo.training import recipe
     from zoo.training import start as starts
 
@@ -108,76 +147,58 @@ def _recipe(start: str | None, file: Path | None, assignments: Sequence[str], of
     wanted = recipe.read(file) if file else recipe.Recipe(start or "")
     if start:
         wanted = replace(wanted, start=start)
-    config_class = starts.find(wanted.start, offline=offline).family.resolve("config")
-    return recipe.changed(wanted, assignments, config_class)
+    if data or wanted.source:
+        wanted = replace(wanted, source=source.find(data or wanted.source, offline=offline).name)
+    family = starts.find(wanted.start, offline=offline).family
+    return recipe.changed(wanted, assignments, family.resolve("config"), reading.rules_class(family.modality))
 
 
-def _watch(run: Run, steps: Iterable[Step], *, quiet: bool) -> Step | None:
-    """Show the steps as they come; returns the last, None when the run was finished already."""
-    plan, last = run.recipe.plan, None
-    terminal.note(
-        f"{human.count(run.parameters)} parameters, {len(run.batches.ids)} tokens, {plan.steps} steps of "
-        f"{plan.batch_size} x {run.batches.window} tokens: {run.epochs:.2g} times through the text",
-        quiet=quiet,
-    )
-    try:
-        with _bar(run, quiet=quiet) as bar:
-            for last in steps:
-                if bar:
-                    bar.update(0, completed=last.step, description=_line(last))
-                if last.results or (not bar and plan.due(max(1, plan.steps // _LINES), last.step)):
-                    terminal.note(f"step {last.step}: {_line(last)}{_results(last)}", quiet=quiet)
-    except KeyboardInterrupt:
-        terminal.note(_stopped(run), quiet=quiet)
-        raise
+def _watch(run: Run, stopping: Stopping, *, quiet: bool, tensorboard: bool) -> Step | None:
+    """Train and show it; returns the last step, None when the run was finished already."""
+    from zoo.training import processes
+    from zoo.training import run as training
+    from zoo.training import tensorboard as board
+    from zoo_cli.training_view import TrainingView
+
+    last = None
+    events = board.events(run.folder, run.learner.step) if tensorboard and processes.is_main() else None
+    stopping.gently()
+    with TrainingView(run, quiet=quiet) as view:
+        for last in training.steps(run):
+            view.show(last)
+            if events:
+                events.write(last)
+            if processes.any_says(stopping.asked):
+                stopping.asked = True  # on every process, whichever was told
+                training.keep(run, last)
+                break
+    if events:
+        events.close()
     return last
 
 
-def _stopped(run: Run) -> str:
-    from zoo.training.run import CHECKPOINT
-
-    if (run.folder / CHECKPOINT).is_file():
-        return "stopped; --resume goes on from the last checkpoint"
-    if run.recipe.plan.checkpoint_every:
-        return "stopped before the first checkpoint; --resume begins again"
-    return "stopped; a run whose plan.checkpoint_every is 0 cannot be resumed"
+def _how_to_resume(run: Run) -> str:
+    return f"stopped and saved after step {run.learner.step}; go on with: zoo train --resume -o {run.folder}"
 
 
-def _line(step: Step) -> str:
-    return f"loss {step.loss:.3f}, {step.tokens_per_second:.0f} tokens/s"
-
-
-def _results(step: Step) -> str:
-    return "".join(f", {name.replace('_', ' ')} {value:.4f}" for name, value in step.results.items())
-
-
-@contextmanager
-def _bar(run: Run, *, quiet: bool) -> Iterator[Any]:
-    """A rich progress bar with one task, 0; None where nobody watches."""
-    if quiet or not terminal.is_terminal(sys.stderr):
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=terminal.console(sys.stderr), transient=True) as bar:
-        bar.add_task("", total=run.recipe.plan.steps, completed=run.learner.step)
-        yield bar
-
-
-def _summary(run: Run, last: Step | None) -> dict[str, Any]:
+def _report(run: Run, last: Step | None, *, as_json: bool, quiet: bool) -> None:
     best = None if run.best == float("inf") else run.best
+    if as_json:
+        terminal.out_json(_summary(run, last, best), indent=2)
+        return
+    measured = f", {run.measure.replace('_', ' ')} {best:.4f}" if best is not None else ""
+    terminal.out(f"{run.folder}: {run.learner.step} steps{measured}")
+    terminal.note(f"try it: zoo sample {run.folder}", quiet=quiet)
+
+
+def _summary(run: Run, last: Step | None, best: float | None) -> dict[str, Any]:
     return {
         "run": str(run.folder),
         "family": run.origin.family.name,
         "parameters": run.parameters,
         "steps": run.learner.step,
-        "loss": last.loss if last else None,
-        "held_out_bits_per_byte": best,
+        "losses": dict(last.losses) if last else {},
+        "measure": run.measure or None,
+        "best": best,
         "seconds": last.seconds if last else 0.0,
     }

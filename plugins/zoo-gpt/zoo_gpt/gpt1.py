@@ -17,6 +17,7 @@ from torch.nn import functional
 from zoo.modality.text import TextControls
 from zoo.nn.attention import Cache, Positions
 from zoo.nn.decode import generate
+from zoo.nn.likelihood import next_token_loss
 from zoo.nn.linear import Embedding, Linear
 from zoo.noise import Noise
 from zoo_gpt.configs import GPT1Config
@@ -103,10 +104,10 @@ class GPT1(nn.Module):
             x = block(x, layer, positions)
         return x
 
-    def loss(self, batch: torch.Tensor, turn: str = "main") -> torch.Tensor:  # noqa: ARG002 - one objective
+    def loss(self, batch: torch.Tensor, turn: str = "main", noise: Noise | None = None) -> torch.Tensor:
         """Mean cross-entropy of each next token, in nats. batch: (B, T + 1) token ids."""
-        logits = self(batch[:, :-1])
-        return functional.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
+        del turn, noise  # one objective, and nothing drawn but dropout
+        return next_token_loss(self, batch)
 
     def new_cache(self, rows: int, capacity: int) -> Cache:
         config = self.config

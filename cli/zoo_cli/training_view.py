@@ -1,0 +1,93 @@
+"""What a person sees while a model is trained: a bar with the loss, its course, the speed and the time left.
+
+Where nobody watches, some twenty plain lines, and one for each measurement.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from zoo_cli import human, terminal
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from zoo.training.loop import Step
+    from zoo.training.run import Run
+
+_LINES = 20  # where no bar is drawn, beside those with a measurement
+_BETWEEN = 0.1  # seconds between two looks at the bar
+_COURSE = 24  # columns of the loss's course
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+class TrainingView:
+    """A context: draws from its first step on, and leaves the lines of measurements behind."""
+
+    def __init__(self, run: Run, *, quiet: bool) -> None:
+        self._run = run
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        self._losses: list[float] = []
+        self._drawn = 0.0
+
+    def __enter__(self) -> TrainingView:
+        plan = self._run.recipe.plan
+        terminal.note(
+            f"{human.count(self._run.parameters)} parameters, {self._run.material.summary}; {plan.steps} steps of "
+            f"{plan.batch_size} rows: {self._run.epochs:.2g} times through the data",
+            quiet=self._quiet,
+        )
+        if not self._quiet and terminal.is_terminal(sys.stderr):
+            self._bar = _progress()
+            self._bar.add_task("", total=plan.steps, completed=self._run.learner.step)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def show(self, step: Step) -> None:
+        self._losses.append(step.loss)
+        now, plan = time.monotonic(), self._run.recipe.plan
+        if self._bar and (now - self._drawn >= _BETWEEN or step.step == plan.steps):
+            self._drawn = now
+            said = f"{describe(step)}  {course(self._losses, _COURSE)}"
+            self._bar.update(self._bar.task_ids[0], completed=step.step, description=said)
+        if step.results or (not self._bar and plan.due(max(1, plan.steps // _LINES), step.step)):
+            results = "".join(
+                f", {name.replace('_', ' ')} {value:.4f}" for name, value in step.results.items()
+            )
+            terminal.note(f"step {step.step}: {describe(step)}{results}", quiet=self._quiet)
+
+
+def describe(step: Step) -> str:
+    """Losses and speed in words."""
+    losses = ", ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
+    return f"{losses}, {step.speed:,.0f} {step.unit}/s"
+
+
+def course(values: list[float], width: int) -> str:
+    """A line of blocks as high as the values, each the mean of those that fall into its column."""
+    columns = min(width, len(values))
+    edges = [column * len(values) // columns for column in range(columns + 1)] if columns else []
+    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, high = min(means, default=0.0), max(means, default=0.0)
+    scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BLOCKS[round((mean - low) * scale)] for mean in means)
+
+
+def _progress() -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    return Progress(*columns, console=terminal.console(sys.stderr), transient=True, refresh_per_second=4)
