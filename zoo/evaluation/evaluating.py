@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.datasets.text import Document, read_documents
+from zoo.datasets.documents import Document
 from zoo.errors import CapabilityError, DataError
+from zoo.evaluation import held_out
+from zoo.evaluation.held_out import HeldOut
 from zoo.evaluation.interval import LEAST_BLOCKS, Estimate, ratio
 from zoo.evaluation.scoring import opened
 from zoo.evaluation.text import TextScore, text_scores, tokenizer_of
@@ -56,7 +58,7 @@ class TextEvaluation:
 
 def evaluate(
     model: str | Target | Model,
-    data: str | Path | Sequence[str],
+    data: str | Path | Sequence[str] | HeldOut | None = None,
     *,
     window: int | None = None,
     stride: int | None = None,
@@ -64,62 +66,50 @@ def evaluate(
     device: str = "auto",
     dtype: str = "auto",
     offline: bool = False,
-) -> TextEvaluation:
-    """Perplexity, nats a token and bits a byte of a text model on a text file, a folder of them, or given texts.
-
-    model, window, stride, batch_size, device, dtype, offline: as for `zoo.score`.
-    Raises CapabilityError for a model that is not one of text, DataError when the data cannot be read or has no
-    text, and what `zoo.score` raises.
-    """
-    loaded = opened(model, device=device, dtype=dtype, offline=offline)
-    if isinstance(data, str | Path):
-        documents, name = read_documents(Path(data).expanduser()), str(data)
-    else:
-        documents = tuple(Document(f"text {number}", text) for number, text in enumerate(data, 1))
-        name = f"{len(documents)} texts"
-    return evaluate_documents(loaded, documents, name, window=window, stride=stride, batch_size=batch_size)
-
-
-def evaluate_documents(
-    model: Model,
-    documents: Sequence[Document],
-    data: str,
-    *,
-    seed: int | None = None,
-    window: int | None = None,
-    stride: int | None = None,
-    batch_size: int | None = None,
     report: Callable[[int], object] | None = None,
 ) -> TextEvaluation:
-    """As `evaluate`. data: what the documents are called together. seed: what drew them. report: called with the
-    tokens done."""
-    if not isinstance(model, TextModel):
-        raise CapabilityError(
-            f"{model.name} makes {model.family.modality}, but only text models are evaluated so far"
-        )
-    over = windows(model.context, window, stride)
-    present = [document for document in documents if document.text]
+    """Perplexity, nats a token and bits a byte of a text model on text that it was not trained on.
+
+    data: a text file, a folder of them, a built-in name, or texts; None for what a run of `zoo train` held out.
+    model, window, stride, batch_size, device, dtype, offline: as for `zoo.score`. report: called with the number of
+    tokens done so far.
+    Raises CapabilityError for a model that is not one of text, DataError when the data cannot be read or has no
+    text, UsageError when there is no data, and what `zoo.score` raises.
+    """
+    loaded = opened(model, device=device, dtype=dtype, offline=offline)
+    if not isinstance(loaded, TextModel):
+        what = loaded.family.modality
+        raise CapabilityError(f"{loaded.name} makes {what}, but only text models are evaluated so far")
+    found = _held_out(loaded, data, offline)
+    over = windows(loaded.context, window, stride)
+    present = [(document.name, text) for document in found.documents if (text := document.text)]
     if not present:
-        raise DataError(f"{data} has no text to measure on: all of it is empty")
-    names = [document.name for document in present]
-    texts = [document.text for document in present]
-    found = text_scores(model, texts, over, names=names, batch_size=batch_size, report=report)
-    return _summary(model, names, tuple(found), data, seed, over)
+        raise DataError(f"{found.name} has no text to measure on: all of it is empty")
+    names, texts = [name for name, _ in present], [text for _, text in present]
+    scores = text_scores(loaded, texts, over, names=names, batch_size=batch_size, report=report)
+    return _summary(loaded, names, tuple(scores), found, over)
+
+
+def _held_out(model: Model, data: str | Path | Sequence[str] | HeldOut | None, offline: bool) -> HeldOut:
+    if isinstance(data, HeldOut):
+        return data
+    if data is None:
+        beside = next(iter(model.files.values()), None)
+        return held_out.of_run(beside.parent if beside else None, model.name, offline=offline)
+    if isinstance(data, str | Path):
+        return held_out.named(str(data), offline=offline)
+    documents = tuple(Document(f"text {number}", text) for number, text in enumerate(data, 1))
+    return HeldOut(f"{len(documents)} texts", documents)
 
 
 def _summary(
-    model: TextModel,
-    names: Sequence[str],
-    scores: tuple[TextScore, ...],
-    data: str,
-    seed: int | None,
-    over: Windows,
+    model: TextModel, names: Sequence[str], scores: tuple[TextScore, ...], data: HeldOut, over: Windows
 ) -> TextEvaluation:
     nats, tokens, sizes = _blocks(scores, tokenizer_of(model))
     per_token = ratio(nats, tokens)
     return TextEvaluation(
         model.name,
-        data,
+        data.name,
         tuple(names),
         scores,
         sum(score.tokens for score in scores),
@@ -127,7 +117,7 @@ def _summary(
         len(nats),
         over.size,
         over.stride,
-        seed,
+        data.seed,
         per_token,
         per_token.through(_exp),
         ratio(nats / math.log(2), sizes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,8 @@ HELP = """Measure perplexity, nats per token and bits per byte on held-out text,
 Without --data, a run of `zoo train` is measured on the text that it held out. To a pipe: name, value, lower and upper
 end of the interval, N, what N counts, and seed, divided by tabs.
 """
+
+_CELLS = ("value", "low", "high", "samples", "of", "seed")  # of a line in a pipe, after the name
 
 
 def register(app: typer.Typer, _words: Sequence[str]) -> None:
@@ -99,18 +102,15 @@ def _show(found: TextEvaluation, tokenizer: Tokenizer | None, *, as_json: bool, 
         _table(found)
     else:
         for name, said in _metrics(found).items():
-            cells = (said["value"], said["low"], said["high"], said["samples"], said["of"], said["seed"])
-            terminal.out(
-                "\t".join([name.replace("_", " "), *("" if cell is None else str(cell) for cell in cells)])
-            )
+            shown = ("" if said[key] is None else str(said[key]) for key in _CELLS)
+            terminal.out("\t".join([name.replace("_", " "), *shown]))
 
 
 def _metrics(found: TextEvaluation) -> dict[str, dict[str, Any]]:
     """Each measure with its interval, N and seed."""
 
     def said(estimate: Estimate, samples: int, of: str) -> dict[str, Any]:
-        ends = {name: measures.number(getattr(estimate, name)) for name in ("value", "low", "high")}
-        return ends | {"samples": samples, "of": of, "seed": found.seed}
+        return asdict(estimate) | {"samples": samples, "of": of, "seed": found.seed}
 
     return {
         "bits_per_byte": said(found.bits_per_byte, found.bytes, "bytes"),
@@ -129,7 +129,10 @@ def _record(found: TextEvaluation) -> dict[str, Any]:
         "window": found.window,
         "stride": found.stride,
         "blocks": found.blocks,
-        "metrics": _metrics(found),
+        "metrics": {
+            name: said | {key: measures.number(said[key]) for key in ("value", "low", "high")}
+            for name, said in _metrics(found).items()
+        },
     }
 
 
@@ -159,5 +162,5 @@ def _reading(said: dict[str, Any]) -> str:
     return f"{_number(said['value'])}{ends}, {said['samples']:,} {said['of']}"
 
 
-def _number(value: float | None) -> str:
-    return "nan" if value is None else f"{value:.4g}" if value >= 1000 else f"{value:.4f}"
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 10_000 <= value < 1e15 else f"{value:.4f}" if value < 10_000 else f"{value:.3g}"
