@@ -18,14 +18,16 @@ _HOMES = {
     "build": "zoo.api",
     "score": "zoo.evaluation.scoring",
     "evaluate": "zoo.evaluation.evaluating",
+    "train": "zoo.training.api",
 }
 
-__all__ = ["build", "evaluate", "info", "list_models", "load", "pull", "score"]
+__all__ = ["build", "evaluate", "info", "list_models", "load", "pull", "score", "train"]
 
 if TYPE_CHECKING:
     from zoo.api import build, info, list_models, load, pull
     from zoo.evaluation.evaluating import evaluate
     from zoo.evaluation.scoring import score
+    from zoo.training.api import train
 
 
 def __getattr__(name: str) -> Any:

@@ -113,6 +113,11 @@ class Learner:
         finally:
             self._exchange_average()
 
+    def take_average(self) -> None:
+        """The average, if there is one, becomes the weights: training is over."""
+        self._exchange_average()
+        self.average = None
+
     def _exchange_average(self) -> None:
         for name, value in self._state():
             if self.average is not None:
