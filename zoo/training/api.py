@@ -1,0 +1,73 @@
+"""Training from Python: `for step in zoo.train(model, data, plan)`. Nothing is saved; whoever asks decides on that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from zoo.datasets import reading
+from zoo.datasets.arrays import ArrayRows, Selection
+from zoo.datasets.material import Rows
+from zoo.errors import UsageError
+from zoo.model import Model
+from zoo.training.learner import Learner
+from zoo.training.loop import Evaluate, Step
+from zoo.training.loop import train as loop
+from zoo.training.plan import Plan
+
+
+def train(
+    model: Model | nn.Module,
+    data: str | Path | Rows | torch.Tensor | np.ndarray,
+    plan: Plan | None = None,
+    *,
+    evaluate: Evaluate | None = None,
+    device: str = "auto",
+) -> Iterator[Step]:
+    """Train a model in place, yielding each step. Stop asking, and it stops.
+
+    model: what `zoo.load` or `zoo.build` returned, or any `zoo.protocols.Trainable` module. data: a name or path as for
+    `zoo train --data`, which needs a zoo model with the files beside its weights; rows (see
+    `zoo.datasets.material.Rows`); or an array of rows, whose first dimension counts them.
+    evaluate: network -> {name: value}, asked as the plan says; by default, for data by name, the measure on its held-out
+    part. When the last step is done the model has the plan's average, if there is one, and is ready to sample again.
+    Raises UsageError and DataError before the first step, TrainingError as `zoo.training.loop.train`.
+    """
+    network = model.network if isinstance(model, Model) else model
+    if not callable(getattr(network, "loss", None)):
+        raise UsageError(f"{type(network).__name__} has no loss(batch, turn, noise), so it cannot be trained")
+    plan = plan or Plan()
+    rows, measure = _rows(model, network, data, plan)
+    learner = Learner(network, plan.counted(rows.epoch))
+    try:
+        yield from loop(learner, rows, evaluate or measure, device=device)
+        learner.take_average()
+    finally:
+        network.eval().requires_grad_(False)
+
+
+def _rows(
+    model: Model | nn.Module, network: nn.Module, data: Any, plan: Plan
+) -> tuple[Rows, Evaluate | None]:
+    if isinstance(data, torch.Tensor | np.ndarray):
+        array = data.numpy(force=True) if isinstance(data, torch.Tensor) else data
+        if not array.ndim or not len(array):
+            raise UsageError(f"data has shape {array.shape}, but must have at least one row")
+        chosen = Selection((array,), np.arange(len(array)), torch.from_numpy)
+        return ArrayRows(chosen, "rows", 1, plan.seed), None
+    if not isinstance(data, str | Path):
+        return data, None
+    if not isinstance(model, Model):
+        raise UsageError(
+            f"data {str(data)!r} is read by a model's modality, which a bare module does not say"
+        )
+    modality = model.family.modality
+    rules: Any = reading.rules_class(modality)()
+    material = reading.read(modality, str(data), rules, plan.seed)
+    material.bind(model.family, model.files)
+    return material.rows(network, plan.seed), material.evaluate
