@@ -1,4 +1,4 @@
-"""Training from Python: `for step in zoo.train(model, data, plan)`. Nothing is saved; whoever asks decides on that."""
+"""Training from Python: `for step in zoo.train(model, data, plan)`. Nothing is saved; that is up to whoever asks."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def train(
 ) -> Iterator[Step]:
     """Train a model in place, yielding each step. Stop asking, and it stops.
 
-    model: what `zoo.load` or `zoo.build` returned, or any `zoo.protocols.Trainable` module. data: a name or path as for
-    `zoo train --data`, which needs a zoo model with the files beside its weights; rows (see
-    `zoo.datasets.material.Rows`); or an array of rows, whose first dimension counts them.
-    evaluate: network -> {name: value}, asked as the plan says; by default, for data by name, the measure on its held-out
-    part. When the last step is done the model has the plan's average, if there is one, and is ready to sample again.
+    model: what `zoo.load` or `zoo.build` returned, or any `zoo.protocols.Trainable` module.
+    data: a name or path as for `zoo train --data`, which needs a zoo model with the files beside its weights; rows
+    (see `zoo.datasets.material.Rows`); or an array of rows, whose first dimension counts them.
+    evaluate: network -> {name: value}, asked as the plan says; by default, for data by name, the measure on its
+    held-out part. After the last step the model has the plan's average, if there is one, and can sample again.
     Raises UsageError and DataError before the first step, TrainingError as `zoo.training.loop.train`.
     """
     network = model.network if isinstance(model, Model) else model
