@@ -19,6 +19,7 @@ from zoo.registry.entry import ModelEntry, Weights
 
 if TYPE_CHECKING:
     from zoo.weights.hub import Progress
+    from zoo.weights.tensors import ZooMetadata
 
 HUB_PREFIX = "hf:"
 COMPANION = re.compile(r"[\w.-]+\.(json|txt|jinja|model)")
@@ -130,7 +131,10 @@ def files(
             f"{target.name} is an architecture without published weights",
             hint=f"build it with random weights: zoo.build({target.name!r})",
         )
-    return hub.fetch(target.weights, offline=offline, report=report, name=target.name)
+    found = hub.fetch(target.weights, offline=offline, report=report, name=target.name)
+    if target.entry is None:
+        _check_agreement(target, found)
+    return found
 
 
 def weight_files(files: Mapping[str, Path]) -> list[Path]:
@@ -151,11 +155,7 @@ def _from_folder(text: str, revision: str) -> Target:
     stored = weight_files(present)
     said = tensors.zoo_metadata(stored[0]) if stored else None
     if said is not None:
-        family = plugins.family(said.plugin, said.family)
-        try:
-            config = settings.make(family.resolve("config"), said.config, what=f"config in {stored[0].name}")
-        except UsageError as error:  # the file's mistake, not the person's
-            raise WeightsError(f"{text}: {error}") from error
+        family, config = _of_metadata(said, text, stored[0].name)
         return Target(text, said.plugin, family, config, folder=folder)
     if "config.json" not in present:
         raise WeightsError(
@@ -167,15 +167,47 @@ def _from_folder(text: str, revision: str) -> Target:
 
 
 def _from_hub(repo: str, revision: str, *, offline: bool) -> Target:
-    from zoo.weights import companions, hub
+    """A Hub repo, by the zoo's own words in its config.json, else by what a family makes of that file."""
+    from zoo.weights import companions, hub, tensors
 
     weights = _wanted(_listing(repo, revision, offline))
     name = f"{HUB_PREFIX}{repo}@{weights.revision}"
     if not any(file.name == "config.json" for file in weights.files):
-        raise WeightsError(f"{name} has no config.json, so no plugin can say what it is")
+        raise WeightsError(
+            f"{name} has no config.json, so no plugin can say what it is",
+            hint="`zoo push` writes one; the folder of a run without it can be loaded as a folder",
+        )
     small = hub.fetch(weights, offline=offline, only={"config.json"})
-    plugin, family, config = _built_by(companions.read_json(small["config.json"], name=name), name)
+    content = companions.read_json(small["config.json"], name=name)
+    if "zoo" in content:
+        said = tensors.checked_metadata(content["zoo"], name=f"{name}: config.json")
+        family, config = _of_metadata(said, name, "config.json")
+        return Target(name, said.plugin, family, config, weights=weights)
+    plugin, family, config = _built_by(content, name)
     return Target(name, plugin, family, config, weights=weights)
+
+
+def _of_metadata(said: ZooMetadata, name: str, file: str) -> tuple[Family, Any]:
+    """The family and the checked config of what the zoo wrote into a file of the model `name`."""
+    family = plugins.family(said.plugin, said.family)
+    try:
+        return family, settings.make(family.resolve("config"), said.config, what=f"config in {file}")
+    except UsageError as error:  # the file's mistake, not the person's
+        raise WeightsError(f"{name}: {error}") from error
+
+
+def _check_agreement(target: Target, files: Mapping[str, Path]) -> None:
+    """The weights of a Hub repo that the zoo wrote are those of the config that its config.json says."""
+    from zoo.weights import tensors
+
+    for path in weight_files(files)[:1]:
+        said = tensors.zoo_metadata(path)
+        if said is None:
+            return
+        same = (said.plugin, said.family) == (target.plugin, target.family.name)
+        if same and _of_metadata(said, target.name, path.name)[1] == target.config:
+            return
+        raise WeightsError(f"{target.name}: config.json says another model than the header of {path.name}")
 
 
 def _listing(repo: str, revision: str, offline: bool) -> Weights:

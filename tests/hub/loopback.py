@@ -6,11 +6,13 @@
         ...                                    # a client with HF_ENDPOINT=hub.endpoint
         assert hub.gets("config.json") == 1    # what it asked for
 
+A client with a token may also create repos and commit to them; what it committed is then served like the rest.
 Run as a script it serves each FOLDER/user/name as a repo: python tests/hub/loopback.py FOLDER [PORT]
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -24,11 +26,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 _CHUNK = 1 << 20
 _RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 _API = re.compile(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/([^/]+))?")
+_WRITE = re.compile(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/([^/]+)")
+_BATCH = re.compile(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch")
+_STORE = re.compile(r"/lfs/upload/([0-9a-f]{64})(?:/(\d+))?")
 
 Content = bytes | Path
 
@@ -49,7 +55,9 @@ class Fault:
     status, headers: of the answer; a header that is None is left out. change: of the body. cut_after: bytes of the
     body after which the connection is dropped; reset: dropped with a TCP reset. announce: a Content-Length that is
     not the body's. delay: seconds before the answer. pause: seconds after each `_CHUNK` of the body.
-    methods: of the requests it concerns.
+    methods: of the requests it concerns. take: bytes of the request's body after which the connection is dropped,
+    before anything is done. A POST or PUT that gets another status does nothing either; one whose answer is cut by
+    cut_after is done.
     """
 
     status: int = 0
@@ -61,6 +69,7 @@ class Fault:
     delay: float = 0.0
     pause: float = 0.0
     methods: tuple[str, ...] = ("HEAD", "GET")
+    take: int | None = None
 
 
 @dataclass
@@ -75,7 +84,8 @@ class LoopbackHub:
     """The server. `requests` is what was asked, `endpoint` is for HF_ENDPOINT.
 
     page: entries of a page of a listing. ranges: whether Range is honoured. cdn: where the bytes of large files are
-    redirected to, such as another LoopbackHub's endpoint; "" to send them from here.
+    redirected to, such as another LoopbackHub's endpoint; "" to send them from here. namespace: whose repos may be
+    written, by whoever brings a token. part: bytes of one part of a large upload, 0 for all in one.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -83,9 +93,12 @@ class LoopbackHub:
         self.page = 1000
         self.ranges = True
         self.cdn = ""
+        self.namespace = "user"
+        self.part = 0
         self.extra_entries: list[dict[str, object]] = []  # put before the real ones into every listing
         self._repos: dict[str, _Repo] = {}
         self._large: dict[str, Content] = {}  # by sha256
+        self._parts: dict[str, dict[int, bytes]] = {}  # of uploads, by sha256 and number
         self._faults: list[tuple[re.Pattern[str], Fault, list[int]]] = []
         self._hashes: dict[Path, tuple[str, str]] = {}
         self._lock = threading.Lock()
@@ -125,6 +138,19 @@ class LoopbackHub:
         repo.token, repo.gated = token, gated
         self._large.update({self.hashes(content)[0]: content for content in files.values()})
         return commit
+
+    def files(self, name: str, revision: str = "main") -> dict[str, bytes]:
+        """What a repo holds at a branch or commit."""
+        repo = self._repos[name]
+        content = repo.commits[repo.references.get(revision, revision)]
+        return {path: body.read_bytes() if isinstance(body, Path) else body for path, body in content.items()}
+
+    def head(self, name: str, revision: str = "main") -> str:
+        """The commit that a branch names; "" when there is no such repo."""
+        return self._repos[name].references[revision] if name in self._repos else ""
+
+    def is_private(self, name: str) -> bool:
+        return bool(self._repos[name].token)
 
     def fault(self, path: str, fault: Fault, times: int = 1_000_000) -> None:
         """Let requests whose path matches the regular expression go wrong, for the first `times` of them."""
@@ -189,6 +215,132 @@ def _answer(hub: LoopbackHub, path: str, query: str, token: str) -> _Answer:
     if found := _API.fullmatch(path):
         return _api(hub, found[1], found[2] or "revision", unquote(found[3] or "main"), query, token)
     return _Answer(404)
+
+
+def _write(hub: LoopbackHub, method: str, path: str, query: str, token: str, body: bytes) -> _Answer:
+    """The answer to a POST or PUT, which changes what is held here."""
+    if found := _STORE.fullmatch(path):  # like a signed address of a storage: it takes no token
+        return _store(hub, found[1], int(found[2] or 0), body, method)
+    if not token:
+        return _error(401, "", "Invalid username or password.")
+    said: Any = {} if path.partition("/commit/")[1] else json.loads(body)
+    if path == "/api/repos/create":
+        return _create(hub, said, token)
+    if path == "/api/validate-yaml":
+        return _validate(said["content"])
+    if path == "/lfs/verify":
+        present = said["oid"] in hub._large and _size(hub._large[said["oid"]]) == said["size"]
+        return _json({}) if present else _error(404, "", "Object is not here")
+    found = _WRITE.fullmatch(path) or _BATCH.fullmatch(path)
+    if not found:
+        return _Answer(404)
+    at = _find(hub, found[1], unquote(found[3]) if found.re is _WRITE else "main", token)
+    if isinstance(at, _Answer):
+        return at
+    if not found[1].startswith(f"{hub.namespace}/"):
+        return _error(403, "", "You don't have the rights to write there")
+    if found.re is _BATCH:
+        return _json({"transfer": "basic", "objects": [_upload(hub, one) for one in said["objects"]]})
+    if found[2] == "preupload":
+        return _json({"files": [_mode(hub, one["path"], at[1]) for one in said["files"]]})
+    with hub._lock:
+        lines = [json.loads(line) for line in body.splitlines()]
+        return _commit(hub, found[1], unquote(found[3]), lines, pull_request="create_pr=1" in query)
+
+
+def _create(hub: LoopbackHub, said: dict[str, str], token: str) -> _Answer:
+    name = f"{said['organization']}/{said['name']}"
+    if said["organization"] != hub.namespace:
+        return _error(403, "", f"You don't have the rights to create a model under {said['organization']}")
+    if name in hub._repos:
+        return _error(409, "", "You already created this model repo")
+    hub.add_repo(name, {".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"})
+    hub._repos[name].token = token if said.get("visibility") == "private" else ""
+    return _json({"url": f"{hub.endpoint}/{name}", "name": name})
+
+
+def _validate(card: str) -> _Answer:
+    """What the Hub asks of a README.md: a mapping in front, whose license is an identifier it knows."""
+    import yaml
+
+    found = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
+    try:
+        said = yaml.safe_load(found[1]) if found else None
+    except yaml.YAMLError as error:
+        said, problem = None, str(error)
+    else:
+        problem = "there is no YAML in front"
+    if isinstance(said, dict):
+        licence = str(said.get("license"))
+        problem = "" if re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence) else f'"license" is {licence!r}'
+    if not problem:
+        return _json({"errors": [], "warnings": []})
+    return _Answer(
+        400, {"X-Error-Message": problem.splitlines()[0]}, json.dumps({"errors": [problem]}).encode()
+    )
+
+
+def _mode(hub: LoopbackHub, path: str, files: Mapping[str, Content]) -> dict[str, object]:
+    sha256, git_sha1 = hub.hashes(files[path]) if path in files else (None, None)
+    mode, oid = ("lfs", sha256) if is_large(path) else ("regular", git_sha1)
+    return {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid}
+
+
+def _upload(hub: LoopbackHub, wanted: dict[str, Any]) -> dict[str, object]:
+    """Where a large file is to be sent; no actions for one that is here."""
+    oid, size = wanted["oid"], wanted["size"]
+    if oid in hub._large:
+        return {"oid": oid, "size": size}
+    address = f"{hub.endpoint}/lfs/upload/{oid}"
+    upload: dict[str, object] = {"href": address}
+    if hub.part and size > hub.part:
+        numbers = range(1, -(-size // hub.part) + 1)
+        parts = {str(number): f"{address}/{number}" for number in numbers}
+        upload["header"] = {"chunk_size": str(hub.part), **parts}
+    verify = {"href": f"{hub.endpoint}/lfs/verify"}
+    return {"oid": oid, "size": size, "actions": {"upload": upload, "verify": verify}}
+
+
+def _store(hub: LoopbackHub, oid: str, number: int, body: bytes, method: str) -> _Answer:
+    """A large file, one part of it, or (POST) the word that all parts are here."""
+    if number:
+        hub._parts.setdefault(oid, {})[number] = body
+        return _Answer(200, {"ETag": f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'})
+    if method == "POST":
+        parts = hub._parts.pop(oid, {})
+        body = b"".join(part for _, part in sorted(parts.items()))
+    if hashlib.sha256(body).hexdigest() != oid:
+        return _error(400, "", "The bytes are not those of the object")
+    hub._large[oid] = body
+    return _Answer(200)
+
+
+def _commit(
+    hub: LoopbackHub, name: str, revision: str, lines: list[dict[str, Any]], *, pull_request: bool
+) -> _Answer:
+    """All of the operations, or none of them."""
+    repo = hub._repos[name]
+    head = repo.references[revision]
+    parent = lines[0]["value"].get("parentCommit", head)
+    if parent != head and not pull_request:
+        return _error(412, "", "A commit has happened since. Please refresh and try again.")
+    files = dict(repo.commits[parent])
+    for line in lines[1:]:
+        said = line["value"]
+        if line["key"] == "file":
+            files[said["path"]] = base64.b64decode(said["content"])
+        elif line["key"] == "lfsFile" and said["oid"] in hub._large:
+            files[said["path"]] = hub._large[said["oid"]]
+        elif line["key"] == "deletedFile" and said["path"] in files:
+            del files[said["path"]]
+        else:
+            return _error(400, "", f"cannot do {line['key']} of {said['path']}")
+    content = "".join(f"{path}\0{hub.hashes(body)[0]}\0" for path, body in sorted(files.items()))
+    commit = hashlib.sha1(f"{parent}\0{content}".encode(), usedforsecurity=False).hexdigest()
+    repo.commits[commit] = files
+    repo.references["refs/pr/1" if pull_request else revision] = commit
+    said = {"success": True, "commitOid": commit, "commitUrl": f"{hub.endpoint}/{name}/commit/{commit}"}
+    return _json(said | ({"pullRequestUrl": f"{hub.endpoint}/{name}/discussions/1"} if pull_request else {}))
 
 
 def _find(hub: LoopbackHub, name: str, revision: str, token: str) -> tuple[str, dict[str, Content]] | _Answer:
@@ -272,17 +424,32 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             self._serve()
 
+        def do_POST(self) -> None:
+            self._serve()
+
+        def do_PUT(self) -> None:
+            self._serve()
+
         def _serve(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             hub.requests.append(Seen(self.command, self.path, headers))
             parts = urlsplit(self.path)
             token = headers.get("authorization", "").removeprefix("Bearer ")
             fault = hub.take_fault(self.command, self.path)
+            length = int(headers.get("content-length", "0"))
+            if fault.take is not None:
+                self.rfile.read(min(length, fault.take))
+                self._reset()
+                return
+            sent = self.rfile.read(length)
             time.sleep(fault.delay)
-            answer = _answer(hub, parts.path, parts.query, token)
             if fault.status:
                 answer = _Answer(fault.status, {}, b"")
-            elif fault.change:
+            elif self.command in ("POST", "PUT"):
+                answer = _write(hub, self.command, parts.path, parts.query, token, sent)
+            else:
+                answer = _answer(hub, parts.path, parts.query, token)
+            if fault.change and not fault.status:
                 body = answer.body.read_bytes() if isinstance(answer.body, Path) else answer.body
                 answer.body = fault.change(body)
             self._send(answer, fault, headers.get("range", ""))
@@ -304,7 +471,7 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
                 if value is not None:
                     self.send_header(name, value)
             self.end_headers()
-            if self.command == "GET" and answer.status != 416:
+            if self.command != "HEAD" and answer.status != 416:
                 with contextlib.suppress(ConnectionError):
                     self._send_body(answer.body, start, fault)
             if fault.announce is not None:
@@ -325,9 +492,13 @@ def _handler(hub: LoopbackHub) -> type[BaseHTTPRequestHandler]:
             if fault.cut_after is not None:
                 if fault.reset:
                     time.sleep(0.3)  # a reset throws away what the other side has not read
-                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                    os.close(self.connection.detach())  # the server's own way of closing says goodbye first
+                    self._reset()
                 self.close_connection = True
+
+        def _reset(self) -> None:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            os.close(self.connection.detach())  # the server's own way of closing says goodbye first
+            self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
             pass

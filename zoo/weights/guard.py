@@ -57,7 +57,9 @@ class Guard:
 
     commit: the only one it may answer with; "" while a revision is being resolved. revision: as it was asked for.
     what: the file or revision that is being asked for, as errors name it. notice: called with one line when there is
-    something to wait for.
+    something to wait for. explain: what a refusal of the Hub means when more than reading was asked, from its answer
+    and its words; None where it means the usual. silence: seconds without a byte after which a request has failed;
+    None leaves that to the client, which waits for ever in some.
     """
 
     repo: str
@@ -66,6 +68,8 @@ class Guard:
     revision: str = ""
     what: str = ""
     notice: Callable[[str], object] = str
+    explain: Callable[[httpx2.Response, str], HubError | None] | None = None
+    silence: float | None = None
     partial: Partial | None = None
     failures: int = 0
     unanswered: int = 0
@@ -170,6 +174,8 @@ def _prepare(request: httpx2.Request) -> None:
         guard.secrets.add(secret)
         if not guard.is_hub(request.url):
             del request.headers["Authorization"]
+    if guard.silence is not None:
+        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), guard.silence)
     if guard.partial:
         guard.partial.ask(request)
 
@@ -221,6 +227,8 @@ def _refusal(guard: Guard, response: httpx2.Response) -> HubError:
         return HubError(f"{guard.shown(host)} answered {response.status_code} for {guard.what}")
     # only headers are read: an error's body may be endless, and the Hub says the same in X-Error-Message
     said = guard.shown(response.headers.get("X-Error-Message", ""))
+    if guard.explain and (meant := guard.explain(response, said)):
+        return meant
     return answers.refusal(
         response, repo=guard.repo, revision=guard.revision or guard.commit, what=guard.what, said=said
     )

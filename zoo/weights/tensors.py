@@ -123,15 +123,25 @@ def zoo_metadata(path: Path) -> ZooMetadata | None:
         said = strict_json(text.encode())
     except ValueError as error:
         raise TensorsError(f"{path}: its zoo metadata is not sound JSON: {error}") from None
+    return checked_metadata(said, name=str(path))
+
+
+def checked_metadata(said: Any, *, name: str) -> ZooMetadata:
+    """What the zoo wrote, from its JSON, of a header or of a config.json's "zoo". name: of the file, for errors.
+
+    Raises TensorsError when it is malformed, or written by a newer zoo.
+    """
+    if not isinstance(said, dict):
+        raise TensorsError(f"{name}: its zoo metadata must be an object")
     schema = said.get("schema")
     if schema != _SCHEMA:
         raise TensorsError(
-            f"{path}: its zoo metadata has schema {shown(schema)}, but this zoo reads schema {_SCHEMA}",
+            f"{name}: its zoo metadata has schema {shown(schema)}, but this zoo reads schema {_SCHEMA}",
             hint="pip install --upgrade zoo-core",
         )
     family, plugin, config = said.get("family"), said.get("plugin", ""), said.get("config")
     if not isinstance(family, str) or not isinstance(plugin, str) or not isinstance(config, dict):
-        raise TensorsError(f"{path}: its zoo metadata must have a family, a plugin and a config")
+        raise TensorsError(f"{name}: its zoo metadata must have a family, a plugin and a config")
     return ZooMetadata(family, plugin, config)
 
 

@@ -1,0 +1,181 @@
+"""What a run's folder says of how its weights came to be: the recipe and the held-out measurements.
+
+Everything here may be absent, and what is there is shown, never obeyed. Paths of the machine are reduced to names.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.errors import DataError
+from zoo.registry.reading import read_yaml
+from zoo.text_safety import safe_text
+
+RECIPE, METRICS = "recipe.yaml", "metrics.jsonl"
+
+_MOST_LINE_BYTES = 1 << 20
+_HELD_OUT = "held_out_"
+_COUNTS = ("samples", "documents", "rows", "tokens", "bytes", "images")
+"""How the name of a result ends that says on how much was measured, the most telling first."""
+_SOURCES = ("source", "name", "path", "data")
+_START = r"(?:file://)?(?:~[\w.-]*|[A-Za-z]:|\\\\|(?=/))[/\\]+(?=\S)"
+_PATH = re.compile(rf"""(?<![\w.:/\\~-]){_START}(?P<path>[^\n"'`<>|,;]*)""")
+"""A path of a machine, which may hold spaces: not within a name, a relative path or an address."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The best held-out measurement: its step, results by name, and the numbers of what was measured by name."""
+
+    step: int
+    results: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> int | None:
+        """N: of samples, documents or rows if that is known, else of tokens or bytes."""
+        return next(iter(self.counts.values()), None)
+
+
+@dataclass(frozen=True)
+class History:
+    """recipe: plain data without paths, None when there is none. data: the name of what it was trained on, or "".
+
+    seed, steps: None when nobody says.
+    """
+
+    recipe: Mapping[str, Any] | None = None
+    data: str = ""
+    seed: int | None = None
+    steps: int | None = None
+    measured: Measured | None = None
+
+    @property
+    def recipe_text(self) -> str:
+        return yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def read(folder: Path) -> History:
+    """What the folder's recipe.yaml and metrics.jsonl say. Raises RegistryError or DataError for a bad one."""
+    recipe = _recipe(folder / RECIPE)
+    measured, last = _metrics(folder / METRICS)
+    said: Mapping[str, Any] = recipe or {}
+    plan = said["plan"] if isinstance(said.get("plan"), Mapping) else {}
+    return History(
+        recipe,
+        _data_name(said.get("data")),
+        _whole(plan.get("seed", said.get("seed"))),
+        last if last is not None else _whole(plan.get("steps")),
+        measured,
+    )
+
+
+def without_paths(value: Any) -> Any:
+    """Plain data in which every path of a machine is reduced to its last name, in texts of any depth."""
+    if isinstance(value, str):
+        if re.match(_START, value) and "\n" not in value:
+            return _name(value)
+        return _PATH.sub(lambda found: _name(found["path"]), value)
+    if isinstance(value, Mapping):
+        return {without_paths(key): without_paths(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_paths(item) for item in value]
+    return value
+
+
+def _name(path: str) -> str:
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+
+
+def _recipe(path: Path) -> Mapping[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        said = read_yaml(path.read_text(encoding="utf-8"), name=str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    if not isinstance(said, dict):
+        raise DataError(f"{path} is no recipe: it must hold a mapping")
+    said = dict(without_paths(said))
+    data = said.get("data")
+    if isinstance(data, str):
+        return {**said, "data": _source(data)}
+    if isinstance(data, dict):
+        sources = {key: _source(data[key]) for key in _SOURCES if isinstance(data.get(key), str)}
+        return {**said, "data": {**data, **sources}}
+    return said
+
+
+def _source(text: str) -> str:
+    """A data source as everyone may read it: a name, or an address of the Hub."""
+    return text if text.startswith(("hf:", "https://")) else _name(text)
+
+
+def _data_name(data: Any) -> str:
+    said = next((data[key] for key in _SOURCES if data.get(key)), "") if isinstance(data, dict) else data
+    return safe_text(said) if isinstance(said, str) else ""
+
+
+def _metrics(path: Path) -> tuple[Measured | None, int | None]:
+    """The best measurement by its first result, a loss, and the last step. A line cut short is passed over."""
+    best: Measured | None = None
+    last: int | None = None
+    if not path.is_file():
+        return None, None
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(_MOST_LINE_BYTES):
+                said = _object(line)
+                step = _whole(said.get("step"))
+                if step is None:
+                    continue
+                last = step
+                found = _measured(step, said)
+                if found and (best is None or _first(found) <= _first(best)):
+                    best = found
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    return best, last
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _measured(step: int, said: Mapping[str, Any]) -> Measured | None:
+    """The held-out results of one line: a mapping `results`, or keys that begin with held_out_."""
+    nested = said.get("results")
+    found = nested if isinstance(nested, dict) else {k: v for k, v in said.items() if k.startswith(_HELD_OUT)}
+    numbers = {
+        safe_text(name): value
+        for name, value in found.items()
+        if type(value) in (int, float) and math.isfinite(value)
+    }
+    counts = {
+        name: int(numbers.pop(name)) for kind in _COUNTS for name in list(numbers) if _words(name)[-1] == kind
+    }
+    return Measured(step, numbers, counts) if numbers else None
+
+
+def _words(name: str) -> list[str]:
+    return name.split("_")
+
+
+def _first(measured: Measured) -> float:
+    return next(iter(measured.results.values()))
+
+
+def _whole(value: Any) -> int | None:
+    return value if type(value) is int else None

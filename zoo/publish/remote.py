@@ -1,0 +1,108 @@
+"""The Hub as one who writes there meets it: the token, the client under the guard, and what its refusals mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import zoo
+from zoo.errors import HubError, OfflineError, UsageError
+from zoo.weights import layout, network
+
+if TYPE_CHECKING:
+    import httpx2
+    from huggingface_hub import HfApi
+
+    from zoo.weights.guard import Guard
+
+_SILENCE = 120.0  # seconds without a byte: a commit of many files takes the Hub a while
+
+T = TypeVar("T")
+
+
+def token() -> str:
+    """The token to push with. Raises OfflineError where no request may be made, HubError without a token."""
+    if network.is_offline():
+        raise OfflineError("pushing needs the network, which may not be used", hint="unset HF_HUB_OFFLINE")
+    network.load_guard()
+    from huggingface_hub import get_token
+
+    found = get_token()
+    if not found:
+        raise HubError(
+            "there is no token to push with",
+            hint="log in: `hf auth login`, or set HF_TOKEN to a token that may write",
+        )
+    return found
+
+
+@contextmanager
+def asking(repo: str) -> Iterator[tuple[Guard, HfApi]]:
+    """The Hub's client with the token, under a guard that explains what refuses a push."""
+    key = token()
+    guarded = network.load_guard()
+    from huggingface_hub import HfApi
+
+    api = HfApi(network.endpoint(), key, library_name="zoo", library_version=zoo.__version__)
+    guard = guarded.Guard(repo, network.endpoint(), silence=_SILENCE, secrets={key})
+    guard.explain = lambda response, said: _meaning(repo, response, said)
+    with guarded.guarding(guard):
+        yield guard, api
+
+
+class _AbsentError(HubError):
+    """There is no such repo, as far as this token may see."""
+
+
+def _meaning(repo: str, response: httpx2.Response, said: str) -> HubError | None:
+    """What a refusal means to someone who pushes; None where it means what it means to everyone."""
+    from zoo.weights.answers import LOG_IN
+
+    status, code = response.status_code, response.headers.get("X-Error-Code", "")
+    because = said and f": {said}"
+    if status == 404 and code == "RepoNotFound":
+        return _AbsentError(f"the Hub answered 404: there is no repo {repo}, or this token may not see it")
+    if status == 401:
+        return HubError(f"the Hub answered 401: the token is not valid{because}", hint=LOG_IN)
+    if status in (402, 403):
+        return HubError(
+            f"the Hub answered {status}: this account or token may not write to {repo}{because}",
+            hint=f"a token that may write there is needed; {LOG_IN}",
+        )
+    if status in (409, 412):
+        return HubError(f"the Hub answered {status}: {repo} was changed by someone else meanwhile{because}")
+    return None
+
+
+def head(guard: Guard, api: HfApi, revision: str) -> tuple[str, bool]:
+    """The commit of a branch, and whether the repo is private; ("", False) when there is no such repo."""
+    if reason := layout.unsafe(revision):
+        raise UsageError(f"{revision!r} is not a branch: {reason}")
+    guard.start(f"the branch {revision} of {guard.repo}")
+    guard.revision = revision
+    try:
+        found = patiently(guard, lambda: api.model_info(guard.repo, revision=revision, timeout=_SILENCE))
+    except _AbsentError:
+        return "", False
+    if not isinstance(found.sha, str) or not layout.COMMIT.fullmatch(found.sha):
+        raise HubError(
+            f"the Hub calls the commit of {guard.repo} {guard.shown(str(found.sha))!r}, not 40 hex digits"
+        )
+    return found.sha, bool(found.private)
+
+
+def patiently(guard: Guard, ask: Callable[[], T]) -> T:
+    """As the guard's, for a client that wraps what goes wrong with a large file into another error."""
+
+    def unwrapped() -> T:
+        try:
+            return ask()
+        except RuntimeError as error:
+            if isinstance(error.__cause__, Exception):
+                raise error.__cause__ from None
+            raise
+
+    from zoo.weights import guard as guarded
+
+    return guarded.patiently(guard, unwrapped)
