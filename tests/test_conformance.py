@@ -25,4 +25,5 @@ def test_a_promise_without_a_method_and_a_method_without_a_promise_are_found() -
     assert findings(entry) == [
         "can: 'train' is not said, but loss() is there",
         "can: 'encode' is said, but encode() is not there",
+        "can: 'score' is not said, but step() is there",
     ]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
-from zoo import api
+from zoo import api, targets
 from zoo.errors import CapabilityError, UsageError
 from zoo.evaluation.text import TextScore, text_scores
 from zoo.evaluation.tokens import windows
@@ -102,10 +101,8 @@ def opened(
     model: str | Target | Model, *, device: str = "auto", dtype: str = "auto", offline: bool = False
 ) -> Model:
     """The loaded model, if its likelihoods can be computed. Raises CapabilityError, and what `zoo.load` raises."""
-    loaded = (
-        model if isinstance(model, Model) else api.load(model, device=device, dtype=dtype, offline=offline)
-    )
-    if not can_score(loaded.network, loaded.family.modality):
+    loaded = model if isinstance(model, Model) else _loaded(model, device, dtype, offline)
+    if not callable(getattr(loaded.network, scored_by(loaded.family.modality), None)):
         raise CapabilityError(
             f"{loaded.name} gives no log-likelihoods",
             hint="language models do, and models with `score` among what they can: `zoo info MODEL`",
@@ -113,10 +110,18 @@ def opened(
     return loaded
 
 
-def can_score(network: nn.Module, modality: str) -> bool:
-    """Whether `score` works: a text network predicts tokens (`step`, of `zoo.protocols.LanguageModel`), any other
-    has `log_prob`."""
-    return callable(getattr(network, "step" if modality == "text" else "log_prob", None))
+def _loaded(model: str | Target, device: str, dtype: str, offline: bool) -> Model:
+    found = targets.find(model, offline=offline)
+    if found.family.modality == "text":
+        return api.load(found, device=device, dtype=dtype, offline=offline)
+    network, files = api.load_network(found, device=device, dtype=dtype, offline=offline)
+    return Model(found.name, found.family, found.config, network, files, found.entry, found.revision)
+
+
+def scored_by(modality: str) -> str:
+    """The method of a network without which `score` does not work: a text network's `step` says that it predicts
+    tokens (`zoo.protocols.LanguageModel`), any other network has `log_prob`."""
+    return "step" if modality == "text" else "log_prob"
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from zoo import plugins, settings
+from zoo.evaluation.scoring import scored_by
 from zoo.family import Family
 from zoo.modality import MODALITIES
 from zoo.registry.entry import ModelEntry
@@ -23,11 +24,10 @@ METHODS = {
     "sample": "sample",
     "train": "loss",
     "fit": "fit",
-    "score": "log_prob",
     "encode": "encode",
     "decode": "decode",
 }
-"""What `can:` says, and the method of the module that does it."""
+"""What `can:` says, and the method of the module that does it; `score` is by `zoo.evaluation.scoring.scored_by`."""
 
 
 def findings(entry: ModelEntry) -> list[str]:
@@ -66,11 +66,11 @@ def _of_module(entry: ModelEntry, family: Family) -> Iterator[str]:
     loose = [name for name, _ in module.named_buffers() if name not in stored]
     if loose:
         yield f"buffers that no file stores: {', '.join(loose)}"
-    yield from _of_methods(entry, module)
+    yield from _of_methods(entry, module, family.modality)
 
 
-def _of_methods(entry: ModelEntry, module: Any) -> Iterator[str]:
-    for can, method in METHODS.items():
+def _of_methods(entry: ModelEntry, module: Any, modality: str) -> Iterator[str]:
+    for can, method in {**METHODS, "score": scored_by(modality)}.items():
         has = callable(getattr(module, method, None)) and method not in vars(nn.Module)
         if has and can not in entry.can:
             yield f"can: {can!r} is not said, but {method}() is there"
