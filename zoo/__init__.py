@@ -19,14 +19,16 @@ _HOMES = {
     "score": "zoo.evaluation.scoring",
     "evaluate": "zoo.evaluation.evaluating",
     "train": "zoo.training.api",
+    "push": "zoo.publish.push",
 }
 
-__all__ = ["build", "evaluate", "info", "list_models", "load", "pull", "score", "train"]
+__all__ = ["build", "evaluate", "info", "list_models", "load", "pull", "push", "score", "train"]
 
 if TYPE_CHECKING:
     from zoo.api import build, info, list_models, load, pull
     from zoo.evaluation.evaluating import evaluate
     from zoo.evaluation.scoring import score
+    from zoo.publish.push import push
     from zoo.training.api import train
 
 
