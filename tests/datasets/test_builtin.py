@@ -65,7 +65,7 @@ def test_shakespeare_is_the_text_of_the_recipes_own_script():
 
 def test_shakespeare_is_read_as_text():
     found = read("text", "shakespeare", TextRules(held_out=("macbeth",)), seed=0)
-    assert found.summary == "41 documents, 1 held out"
+    assert found.summary == "42 documents, 1 held out"
 
 
 @pytest.mark.parametrize(("name", "side", "brightest"), [("mnist", 28, 255), ("digits", 8, 16)])

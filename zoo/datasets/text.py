@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zoo.datasets import token_cache
 from zoo.datasets.documents import Document, of_files
+from zoo.datasets.encoding import encode, with_start
 from zoo.datasets.source import Source
 from zoo.datasets.split import split_rows
 from zoo.errors import DataError, UsageError
 from zoo.noise import Noise
-from zoo.protocols import Tokenizer
 from zoo.settings import setting
+
+__all__ = [
+    "Document",
+    "Split",
+    "TextRows",
+    "TextRules",
+    "encode",
+    "read",
+    "read_documents",
+    "split",
+    "with_start",
+]
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +51,9 @@ class TextRules:
     held_out: tuple[str, ...] = setting((), help="names of the documents never trained on")
     held_out_share: float = setting(
         0.05, help="share that the seed draws when none is named", minimum=0.0, maximum=0.9
+    )
+    held_out_characters: int = setting(
+        4_000_000, help="most held-out text to measure on", minimum=1, unit="characters"
     )
 
 
@@ -81,22 +96,11 @@ def split(documents: Sequence[Document], rules: TextRules, seed: int) -> Split:
     return Split(train, tuple(document for document in documents if document.name in chosen))
 
 
-def with_start(text: str, tokenizer: Tokenizer) -> list[int]:
-    """A document's token ids, begun by what the tokenizer starts a text from."""
-    ids, start = tokenizer.encode(text), list(tokenizer.start)
-    return ids if ids[: len(start)] == start else start + ids
-
-
-def encode(documents: Iterable[Document], tokenizer: Tokenizer) -> np.ndarray:
-    """All documents one after the other as token ids: uint16 where that is enough, else uint32."""
-    ids = [number for document in documents for number in with_start(document.text, tokenizer)]
-    return np.array(ids, dtype=np.uint16 if tokenizer.vocabulary <= 2**16 else np.uint32)
-
-
 @dataclass(frozen=True, eq=False)
 class TextRows:
     """Windows of `window` + 1 token ids. An epoch goes through the whole text once, in windows side by side.
 
+    ids: (tokens,) of two or four bytes each, in memory or mapped from a file.
     Which window is row 0, 1, ... of the run depends on the seed and on that number alone. Each epoch lays its windows
     from another first token, so that their edges move. A `zoo.datasets.material.Rows`.
     """
@@ -127,10 +131,10 @@ class TextRows:
         """Windows an epoch."""
         return (len(self.ids) - self.window - 1) // self.window
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """sha256 of the ids, whatever their width, to tell whether a run goes on with the same text."""
-        return hashlib.sha256(self.ids.astype("<u4").tobytes()).hexdigest()
+        return token_cache.fingerprint(self.ids)
 
     def rows(self, first: int, count: int) -> torch.Tensor:
         """Rows first .. first + count - 1, counted from 0: (count, window + 1) int64 token ids, on the CPU."""

@@ -6,10 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
-from zoo.datasets import documents, vocabulary
+from zoo.datasets import documents, encoding, token_cache, vocabulary
 from zoo.datasets import text as data
+from zoo.datasets.arrays import evaluating
+from zoo.datasets.corpus import Corpus, FileCorpus
+from zoo.datasets.previews import write
 from zoo.datasets.source import Source
 from zoo.errors import DataError, UsageError
 from zoo.family import Family
@@ -24,67 +28,83 @@ class TextMaterial:
 
     def __init__(self, source: Source, rules: data.TextRules, seed: int) -> None:
         """Raises DataError when the text cannot be read or divided, UsageError for rules that do not fit it."""
-        if source.path is None:
-            raise DataError(f"{source.name} cannot be read as text")
         self._rules = rules
-        self._split = data.split(documents.of_files(source), rules, seed)
+        self._corpus = _corpus(source, rules, seed)
         self._learned = False
-        self._bound: tuple[Family, Tokenizer] | None = None
+        self._bound: tuple[Family, Tokenizer, str] | None = None
         self._window: int | None = rules.window
-        train, held_out = len(self._split.train), len(self._split.held_out)
-        self.summary = f"{train} documents, {held_out} held out"
+        self.summary = self._counted()
 
     def learn(self, folder: Path) -> None:
         """Learn a byte-pair vocabulary from the text to train on, into folder/tokenizer.json."""
-        texts = (document.text for document in self._split.train)
-        vocabulary.learn(texts, self._rules.vocabulary, folder / TOKENIZER)
+        pieces = (piece for document in self._corpus.train() for piece in document.pieces())
+        vocabulary.learn(pieces, self._rules.vocabulary, folder / TOKENIZER)
         self._learned = True
 
     def bind(self, family: Family, files: Mapping[str, Path]) -> dict[str, Any]:
         """Read the tokenizer. A new network's vocabulary is its; a network with weights keeps its own."""
-        found: Tokenizer | None = family.resolve("tokenizer")(files)
+        read = encoding.FilesRead(files)
+        found: Tokenizer | None = family.resolve("tokenizer")(read)
         if found is None:
             raise DataError(f"{family.name}: there are no tokenizer files, so text cannot be encoded for it")
-        self._bound = family, found
+        self._bound = family, found, encoding.tokenizer_digest(found, read)
         return {"vocabulary": found.vocabulary} if self._learned else {}
 
     def rows(self, network: nn.Module, seed: int) -> data.TextRows:
-        context: int = network.context  # type: ignore[assignment] # zoo.protocols.LanguageModel
+        """Windows of the text, which is encoded once and then mapped from the token cache."""
+        context, known = int(network.context), int(network.vocabulary)  # type: ignore[arg-type] # LanguageModel
         self._window = self._rules.window or context
         if self._window > context:
             raise UsageError(f"data.window is {self._window}, but the network's context is {context} tokens")
-        ids = data.encode(self._split.train, self._binding()[1])
-        count = len(self._split.train) + len(self._split.held_out)
-        self.summary = f"{len(ids):,} tokens of {count} documents, {len(self._split.held_out)} held out"
+        _, tokenizer, digest = self._binding()
+        key = token_cache.key(digest, self._corpus.digest())
+        parts = encoding.encoded(self._corpus.train(), tokenizer)
+        ids = token_cache.cached(key, encoding.width(tokenizer), parts)
+        if len(ids) and (largest := int(np.max(ids))) >= known:
+            raise DataError(
+                f"the text has the token id {largest}, but the network knows 0 to {known - 1}",
+                hint="the tokenizer files beside the weights are those of another model",
+            )
+        self.summary = f"{len(ids):,} tokens of {self._counted()}"
         return data.TextRows(ids, self._window, seed)
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         """Bits per byte over the held-out documents, in windows as long as those that are trained on."""
         from zoo.evaluation import text as bits
 
-        texts = [document.text for document in self._split.held_out]
+        texts = self._corpus.measured()
         if not texts:
             return {}
-        found = bits.bits_per_byte(network, self._binding()[1], texts, window=self._window)
+        _, tokenizer, _ = self._binding()
+        with evaluating(network):
+            found = bits.bits_per_byte(network, tokenizer, texts, window=self._window)
         return {BITS: found.per_byte}
 
     def preview(self, network: nn.Module, count: int, seed: int, stem: Path) -> Iterator[Path]:
         """Draw texts that begin from nothing, and write them into one .txt file under headings."""
         from zoo.modality.text_model import TextModel
 
-        family, tokenizer = self._binding()
+        family, tokenizer, _ = self._binding()
         model = TextModel(stem.name, family, None, network, {}, tokenizer=tokenizer)
-        parts = [
-            f"=== sample {sample.index}, seed {seed}\n{sample.text}\n"
-            for sample in model.samples(count=count, seed=seed)
-        ]
-        path = stem.with_name(f"{stem.name}.txt")
-        aside = path.with_name(f".{path.name}.partial")
-        aside.write_text("\n".join(parts), encoding="utf-8")
-        aside.replace(path)
-        yield path
+        with evaluating(network):
+            parts = [
+                f"=== sample {sample.index}, seed {seed}\n{sample.text}\n"
+                for sample in model.samples(count=count, seed=seed)
+            ]
+        yield write(stem.with_name(f"{stem.name}.txt"), "\n".join(parts).encode())
 
-    def _binding(self) -> tuple[Family, Tokenizer]:
+    def _counted(self) -> str:
+        count, held_out = self._corpus.counted()
+        return f"{count} document{'' if count == 1 else 's'}, {held_out} held out"
+
+    def _binding(self) -> tuple[Family, Tokenizer, str]:
         if self._bound is None:
             raise DataError("the text has no tokenizer yet: bind it to the files beside the weights first")
         return self._bound
+
+
+def _corpus(source: Source, rules: data.TextRules, seed: int) -> Corpus:
+    if source.hub is not None:
+        raise DataError(f"{source.name} cannot be read as text")
+    found = data.split(documents.of_files(source), rules, seed)
+    return FileCorpus(found.train, found.held_out, rules.held_out_characters)
