@@ -26,6 +26,7 @@ COMMANDS = {
     "score": "score",
     "eval": "evaluate",
     "train": "train",
+    "push": "push",
     "convert": "convert",
     "plugin": "plugin",
     "doctor": "doctor",

@@ -87,7 +87,7 @@ def prepare(run: str | Path, repo: str, given: Mapping[str, str] | Licences) -> 
     check_repo(repo)
     said = licences.checked(given)
     found = source.read(Path(run))
-    past = history.read(found.folder)
+    past = history.read(found.folder, found.step)
     entry = _entry(repo, found, past, said)
     facts = card.Facts(repo, entry, past, found.family.modality)
     written = {

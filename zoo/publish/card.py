@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -51,7 +51,12 @@ def text(facts: Facts) -> str:
 
 def words(name: str) -> str:
     """A result's name as people write it: held_out_bits_per_byte -> bits per byte."""
-    return name.removeprefix("held_out_").replace("_", " ").strip() or name
+    return _key(name).replace("_", " ").strip() or name
+
+
+def _key(name: str) -> str:
+    """A metric's identifier."""
+    return name.removeprefix("held_out_")
 
 
 def _front_matter(facts: Facts) -> dict[str, Any]:
@@ -63,7 +68,7 @@ def _front_matter(facts: Facts) -> dict[str, Any]:
         "pipeline_tag": pipeline,
         "tags": list(dict.fromkeys(["zoo", entry.plugin, entry.family, entry.task])),
         "datasets": [dataset] if dataset else [],
-        "metrics": [words(name) for name in facts.past.measured.results] if facts.past.measured else [],
+        "metrics": [_key(name) for name in facts.past.measured.results] if facts.past.measured else [],
         "model-index": _index(facts),
     }
     return {key: value for key, value in said.items() if value}
@@ -79,7 +84,7 @@ def _index(facts: Facts) -> list[dict[str, Any]]:
         "task": {"type": _PIPELINE.get(facts.modality, facts.entry.task)},
         "dataset": {"name": f"{name}, held-out part", "type": _hub_dataset(facts.past.data) or name},
         "metrics": [
-            {"type": words(key), "name": f"{words(key)}, held out", "value": value}
+            {"type": _key(key), "name": f"{words(key)}, held out", "value": value}
             for key, value in measured.results.items()
         ],
     }
@@ -126,9 +131,10 @@ def _data(facts: Facts) -> Iterator[str]:
         yield f"Trained on {_plain(facts.past.data)}; licence of the data: {_plain(licence)}.\n"
     else:
         yield f"The run does not say what it was trained on; licence of the data: {_plain(licence)}.\n"
-    rules = (facts.past.recipe or {}).get("data")
-    if isinstance(rules, Mapping):
-        yield from _table(("rule", "value"), [(str(k), str(v)) for k, v in rules.items()])
+    if facts.past.summary:
+        yield f"{_plain(facts.past.summary)}.\n"
+    if facts.past.fingerprint:
+        yield f"Fingerprint of the data (sha256): `{_plain(facts.past.fingerprint)}`\n"
 
 
 def _recipe(facts: Facts) -> Iterator[str]:
@@ -157,8 +163,8 @@ def _metrics(facts: Facts) -> Iterator[str]:
     yield from _table(("metric", "value", "N", "seed", "step"), rows)
     total = f" of {past.steps}" if past.steps else ""
     yield (
-        f"The run's best measurement on held-out data, by its first metric, at step {measured.step}{total}. "
-        "One run, so there is no interval over seeds.\n"
+        f"Measured at step {measured.step}{total}, on data that training did not see. "
+        "It is one run, so there is no interval over seeds.\n"
     )
 
 
@@ -172,11 +178,13 @@ def _licences(facts: Facts) -> Iterator[str]:
 
 
 def _made(facts: Facts) -> Iterator[str]:
-    names = ("zoo-core", facts.entry.plugin, "torch", "safetensors", "huggingface-hub")
+    here = {"python": platform.python_version()}
+    here |= {name: _version(name) for name in ("zoo-core", facts.entry.plugin, "torch", "huggingface-hub")}
+    trained = facts.past.versions
     yield "## Versions\n"
-    yield "Pushed with these; `registry.yaml` is the model's entry with the sha256 of each file.\n"
-    rows = [(name, _version(name)) for name in names]
-    yield from _table(("package", "version"), [("python", platform.python_version()), *rows])
+    rows = [(name, trained.get(name, ""), here.get(name, "")) for name in dict.fromkeys([*trained, *here])]
+    yield from _table(("package", "trained with", "pushed with"), rows)
+    yield "`registry.yaml` in this repo is the model's registry entry, with the sha256 of each file.\n"
 
 
 def _version(distribution: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run's folder says of how its weights came to be: the recipe and the held-out measurements.
+"""What a run's folder says of how its weights came to be: recipe, data, versions and held-out measurements.
 
 Everything here may be absent, and what is there is shown, never obeyed. Paths of the machine are reduced to names.
 """
@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ import yaml
 from zoo.errors import DataError
 from zoo.registry.reading import read_yaml
 from zoo.text_safety import safe_text
+from zoo.weights import companions
 
-RECIPE, METRICS = "recipe.yaml", "metrics.jsonl"
+RECIPE, METRICS, ABOUT = "recipe.yaml", "metrics.jsonl", "run.json"
 
 _MOST_LINE_BYTES = 1 << 20
 _HELD_OUT = "held_out_"
 _COUNTS = ("samples", "documents", "rows", "tokens", "bytes", "images")
 """How the name of a result ends that says on how much was measured, the most telling first."""
+_COUNTED = re.compile(r"(\d[\d,]*) held out")
 _SOURCES = ("source", "name", "path", "data")
 _START = r"(?:file://)?(?:~[\w.-]*|[A-Za-z]:|\\\\|(?=/))[/\\]+(?=\S)"
 _PATH = re.compile(rf"""(?<![\w.:/\\~-]){_START}(?P<path>[^\n"'`<>|,;]*)""")
@@ -33,7 +35,7 @@ _PATH = re.compile(rf"""(?<![\w.:/\\~-]){_START}(?P<path>[^\n"'`<>|,;]*)""")
 
 @dataclass(frozen=True)
 class Measured:
-    """The best held-out measurement: its step, results by name, and the numbers of what was measured by name."""
+    """A held-out measurement: its step, results by name, and how much was measured by name."""
 
     step: int
     results: Mapping[str, float] = field(default_factory=dict)
@@ -49,7 +51,8 @@ class Measured:
 class History:
     """recipe: plain data without paths, None when there is none. data: the name of what it was trained on, or "".
 
-    seed, steps: None when nobody says.
+    seed, steps: None when nobody says. summary, fingerprint: of the data, as the run wrote them down, or "".
+    versions: of the packages that trained it. measured: of these weights, or the run's best where they name no step.
     """
 
     recipe: Mapping[str, Any] | None = None
@@ -57,24 +60,37 @@ class History:
     seed: int | None = None
     steps: int | None = None
     measured: Measured | None = None
+    summary: str = ""
+    fingerprint: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def recipe_text(self) -> str:
         return yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
-def read(folder: Path) -> History:
-    """What the folder's recipe.yaml and metrics.jsonl say. Raises RegistryError or DataError for a bad one."""
+def read(folder: Path, step: int | None = None) -> History:
+    """What the folder's recipe.yaml, metrics.jsonl and run.json say. step: the one that the weights are of.
+
+    Raises RegistryError, DataError or WeightsError for a file that is there and cannot be read.
+    """
     recipe = _recipe(folder / RECIPE)
-    measured, last = _metrics(folder / METRICS)
+    measured, last = _metrics(folder / METRICS, step)
+    about = companions.read_json(folder / ABOUT) if (folder / ABOUT).is_file() else {}
+    summary = _text(_mapping(about.get("data")).get("summary"))
+    if measured and not measured.counts and (counted := _COUNTED.search(summary)):
+        measured = replace(measured, counts={"held out": int(counted[1].replace(",", ""))})
     said: Mapping[str, Any] = recipe or {}
-    plan = said["plan"] if isinstance(said.get("plan"), Mapping) else {}
+    plan = _mapping(said.get("plan"))
     return History(
         recipe,
         _data_name(said.get("data")),
         _whole(plan.get("seed", said.get("seed"))),
         last if last is not None else _whole(plan.get("steps")),
         measured,
+        summary,
+        _text(_mapping(about.get("data")).get("fingerprint")),
+        {_text(name): _text(version) for name, version in _mapping(about.get("versions")).items()},
     )
 
 
@@ -124,9 +140,13 @@ def _data_name(data: Any) -> str:
     return safe_text(said) if isinstance(said, str) else ""
 
 
-def _metrics(path: Path) -> tuple[Measured | None, int | None]:
-    """The best measurement by its first result, a loss, and the last step. A line cut short is passed over."""
+def _metrics(path: Path, of_step: int | None) -> tuple[Measured | None, int | None]:
+    """The measurement at a step, else the best by its first result, a loss; and the last step.
+
+    A line cut short is passed over.
+    """
     best: Measured | None = None
+    exact: Measured | None = None
     last: int | None = None
     if not path.is_file():
         return None, None
@@ -139,11 +159,21 @@ def _metrics(path: Path) -> tuple[Measured | None, int | None]:
                     continue
                 last = step
                 found = _measured(step, said)
+                if found and step == of_step:
+                    exact = found
                 if found and (best is None or _first(found) <= _first(best)):
                     best = found
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    return best, last
+    return exact or best, last
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return without_paths(safe_text(value))[:300] if isinstance(value, str) else ""
 
 
 def _object(line: bytes) -> dict[str, Any]:

@@ -35,7 +35,8 @@ _CHUNK = 1 << 24  # values looked at together
 @dataclass(frozen=True)
 class Source:
     """What is pushed. said: the zoo metadata of the weights' header. files: weights and companions, by their name in
-    the repo. dtype: of most stored values, "" for none that registry files name. can: as in registry files.
+    the repo. dtype: of most stored values, "" for none that registry files name. can: as in registry files. step: of
+    the run that the weights are of, None when they do not say.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class Source:
     parameters: int
     dtype: str
     can: tuple[str, ...]
+    step: int | None = None
 
 
 def read(run: Path) -> Source:
@@ -74,7 +76,13 @@ def read(run: Path) -> Source:
         sum(parameter.numel() for parameter in network.parameters()),
         _DTYPES.get(_usual(headers), ""),
         _can(family, network, small),
+        _step(headers[0]),
     )
+
+
+def _step(header: Header) -> int | None:
+    said = header.metadata.get("step", "")
+    return int(said) if re.fullmatch(r"\d{1,18}", said) else None
 
 
 def _said(weights: Path, run: Path) -> ZooMetadata:
