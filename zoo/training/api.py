@@ -43,7 +43,7 @@ def train(
         raise UsageError(f"{type(network).__name__} has no loss(batch, turn, noise), so it cannot be trained")
     plan = plan or Plan()
     rows, measure = _rows(model, network, data, plan)
-    learner = Learner(network, plan.counted(rows.epoch))
+    learner = Learner(network, plan)
     try:
         yield from loop(learner, rows, evaluate or measure, device=device)
         learner.take_average()

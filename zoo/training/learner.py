@@ -53,6 +53,11 @@ class Learner:
         self._memory: dict[str, torch.Tensor] = {}  # of the optimizers, to be put back when they are prepared
         self._whole: nn.Module | None = None  # an unsharded twin, where the network itself is in shards
 
+    @property
+    def rows_a_step(self) -> int:
+        """Rows that a step goes on in the data: a batch, or one for each time that the most frequent turn comes."""
+        return self.plan.batch_size * max(self.turns.count(turn) for turn in self.turns)
+
     def part(self, turn: str) -> nn.Module:
         """What a turn changes: the whole network, unless objectives alternate."""
         if len(self.turns) == 1:

@@ -65,7 +65,7 @@ def train(
     Raises TrainingError before the weights change when a loss or a gradient is not finite, and when memory runs out;
     UsageError when a batch cannot be divided evenly among processes and parts.
     """
-    plan = learner.plan.counted(data.epoch)
+    plan = learner.plan.counted(data.epoch, learner.rows_a_step)
     accelerator = processes.accelerator(plan, device)
     loop = _Loop(learner, data, plan, accelerator, learner.prepare(accelerator))
     began = time.perf_counter()
@@ -78,11 +78,11 @@ def train(
         results = _measured(learner, evaluate) if evaluate is not None and due else {}
         yield Step(
             learner.step,
-            learner.step * loop.rows_a_step / data.epoch,
+            learner.step * learner.rows_a_step / data.epoch,
             losses,
             rate,
             norm,
-            loop.rows_a_step * data.units / seconds,
+            learner.rows_a_step * data.units / seconds,
             data.unit,
             time.perf_counter() - began,
             results,
@@ -105,8 +105,6 @@ class _Loop:
                 f"plan.batch_size is {self.plan.batch_size}, but must be a multiple of {shares}: "
                 f"{self.accelerator.num_processes} processes x plan.accumulation {self.plan.accumulation}"
             )
-        turns = self.learner.turns
-        self.rows_a_step = self.plan.batch_size * max(turns.count(turn) for turn in turns)
 
     def step(self, number: int) -> tuple[dict[str, float], float, float]:
         """Change the weights once; returns losses, gradient norm and learning rate."""
@@ -116,7 +114,7 @@ class _Loop:
         norms = []
         for index, turn in enumerate(self.learner.turns):
             before = self.learner.turns[:index].count(turn)
-            first = (number - 1) * self.rows_a_step + before * self.plan.batch_size
+            first = (number - 1) * self.learner.rows_a_step + before * self.plan.batch_size
             self.learner.freeze_all_but(turn)
             losses = self._gradients(turn, first)
             weights = self.objectives[turn].parameters()

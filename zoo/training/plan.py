@@ -62,11 +62,11 @@ class Plan:
         """Whether something done `every` so many steps, and at the end, is done after this one."""
         return step == self.steps or (every > 0 and step % every == 0)
 
-    def counted(self, epoch: int) -> Plan:
-        """The plan with epochs written as steps. epoch: the rows in one."""
+    def counted(self, epoch: int, rows_a_step: int) -> Plan:
+        """The plan with epochs written as steps. epoch: the rows in one. rows_a_step: see `Learner`."""
         if self.epochs is None:
             return self
-        steps = max(1, math.ceil(self.epochs * epoch / self.batch_size))
+        steps = max(1, math.ceil(self.epochs * epoch / rows_a_step))
         return dataclasses.replace(self, steps=steps, epochs=None)
 
 

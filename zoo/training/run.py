@@ -65,9 +65,7 @@ class Run:
     @property
     def epochs(self) -> float:
         """How often the plan goes through the data."""
-        turns = self.learner.turns
-        rows = self.recipe.plan.batch_size * max(turns.count(turn) for turn in turns)
-        return self.recipe.plan.steps * rows / self.rows.epoch
+        return self.recipe.plan.steps * self.learner.rows_a_step / self.rows.epoch
 
     @property
     def finished(self) -> bool:
@@ -200,9 +198,10 @@ def _prepare(
     config = _check_config(origin, wanted)
     network = start.network(origin, config, wanted.plan.seed, offline=offline)
     rows = material.rows(network, wanted.plan.seed)
-    plan = wanted.plan.counted(rows.epoch)
+    learner = Learner(network, wanted.plan)
+    learner.plan = plan = wanted.plan.counted(rows.epoch, learner.rows_a_step)
     wanted = dataclasses.replace(wanted, config=settings.plain(config), plan=plan)
-    return Run(folder, wanted, origin, config, material, rows, Learner(network, plan), device)
+    return Run(folder, wanted, origin, config, material, rows, learner, device)
 
 
 def _is_ours(name: str) -> bool:
