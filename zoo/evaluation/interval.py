@@ -45,7 +45,7 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:
 
 
 def student(freedom: int) -> float:
-    """The 0.975 quantile of Student's distribution, to 4 digits from 5 degrees of freedom on."""
+    """The 0.975 quantile of Student's distribution, to 4 digits from 7 degrees of freedom on."""
     z = _Z
     terms = (
         (z**3 + z) / 4,
