@@ -130,6 +130,8 @@ def _scores(
         over = windows(model.context)
         for score in text_scores(model, texts, over, names=labels, batch_size=batch_size, report=report):
             if score.windows > 1 and not said:
+                if report:
+                    terminal.status("")
                 terminal.note(
                     f"{labels[len(into)]} is longer than the context of {model.context:,} tokens; such texts are read"
                     f" through windows that overlap by half",
