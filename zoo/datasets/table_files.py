@@ -1,0 +1,221 @@
+"""Tables of numbers in CSV, TSV and Parquet files: names of columns, and rows part by part."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from zoo.datasets.source import Member
+from zoo.errors import DataError, MissingDependencyError, UsageError
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+
+_MOST_CHARACTERS = 2**24  # of a line
+_ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """names: of the columns. values: (N, D) float64, all finite."""
+
+    names: tuple[str, ...]
+    values: np.ndarray
+
+
+def read_table(file: Path | Member, columns: Sequence[str] = ()) -> Table:
+    """A whole table in memory. columns: which are wanted, in this order; none means all.
+
+    Raises DataError, with row and column, for what is missing or no finite number; UsageError for a column that the
+    file does not have; MissingDependencyError for Parquet without pyarrow. Rows count from 1, below the names.
+    """
+    names = column_names(file, columns)
+    parts = list(chunks(file, _ROWS_AT_ONCE, columns))
+    return Table(names, np.concatenate([np.empty((0, len(names))), *parts]))
+
+
+def column_names(file: Path | Member, columns: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names of the wanted columns, without reading a row. Raises as `read_table` does."""
+    member = _member(file)
+    with member.open() as stream:
+        if member.name.lower().endswith(".parquet"):
+            names = _parquet_names(member, stream)
+        else:
+            names = _text_names(member, _records(member, stream))
+    return _chosen(member, names, columns)
+
+
+def chunks(file: Path | Member, rows: int, columns: Sequence[str] = ()) -> Iterator[np.ndarray]:
+    """The table in parts of (`rows`, D) float64, the last perhaps shorter; only one part is in memory.
+
+    Raises as `read_table` does.
+    """
+    member = _member(file)
+    with member.open() as stream:
+        if member.name.lower().endswith(".parquet"):
+            yield from _parquet_chunks(member, stream, rows, columns)
+        else:
+            yield from _text_chunks(member, stream, rows, columns)
+
+
+def _member(file: Path | Member) -> Member:
+    return file if isinstance(file, Member) else Member(file.name, file)
+
+
+def _chosen(member: Member, names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    found = Counter(names)
+    for name in columns or names:
+        if name not in found:
+            raise UsageError(f"data.columns names {name!r}, but {member} has {', '.join(names)[:200]}")
+        if not name:
+            raise DataError(f"{member} has a column without a name")
+        if found[name] > 1:
+            raise DataError(f"{member} has {found[name]} columns {name!r}")
+    return tuple(columns or names)
+
+
+def _records(member: Member, stream: IO[bytes]) -> Iterator[list[str]]:
+    """The cells of each line; empty lines are passed over."""
+    delimiter = "\t" if member.name.lower().endswith(".tsv") else ","
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        reader = csv.reader(_lines(member, text), delimiter=delimiter)
+        try:
+            yield from (cells for cells in reader if cells)
+        except csv.Error as error:
+            raise DataError(f"{member}: line {reader.line_num}: {error}") from None
+        except UnicodeDecodeError:
+            raise DataError(f"{member}: after line {reader.line_num} it is not UTF-8 text") from None
+
+
+def _lines(member: Member, text: IO[str]) -> Iterator[str]:
+    while line := text.readline(_MOST_CHARACTERS + 1):
+        if len(line) > _MOST_CHARACTERS:
+            raise DataError(f"{member} has a line of more than {_MOST_CHARACTERS:,} characters")
+        yield line
+
+
+def _text_names(member: Member, records: Iterator[list[str]]) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in next(records, []))
+    if not names:
+        raise DataError(f"{member} is empty; its first line must name the columns")
+    if all(_is_number(name) for name in names):
+        raise DataError(
+            f"{member}: its first line has numbers, but must name the columns",
+            hint="write a line of names above it",
+        )
+    return names
+
+
+def _text_chunks(
+    member: Member, stream: IO[bytes], rows: int, columns: Sequence[str]
+) -> Iterator[np.ndarray]:
+    records = _records(member, stream)
+    names = _text_names(member, records)
+    chosen = [(name, names.index(name)) for name in _chosen(member, names, columns)]
+    waiting: list[list[float]] = []
+    for row, cells in enumerate(records, 1):
+        if len(cells) != len(names):
+            raise DataError(f"{member}: row {row} has {len(cells)} cells, but there are {len(names)} columns")
+        waiting.append([_number(member, row, name, cells[at]) for name, at in chosen])
+        if len(waiting) == rows:
+            yield np.array(waiting)
+            waiting.clear()
+    if waiting:
+        yield np.array(waiting)
+
+
+def _number(member: Member, row: int, name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or "_" in text:  # float takes 1_000
+        raise _no_number(member, row, name, f"is {text[:40]!r}" if text.strip() else "is empty")
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_number(member: Member, row: int, name: str, found: str) -> DataError:
+    return DataError(
+        f"{member}: row {row}, column {name!r} {found}, not a finite number",
+        hint="leave such rows out, or train on other columns: --set data.columns=NAME,NAME",
+    )
+
+
+def _parquet_file(member: Member, stream: IO[bytes]) -> Any:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingDependencyError(
+            f"{member}: the package pyarrow, which reads Parquet, is not installed",
+            hint="pip install 'zoo-core[parquet]'",
+        ) from None
+    try:
+        return parquet.ParquetFile(stream)
+    except Exception as error:  # a stranger's file in the decoder: any kind of error
+        raise _damaged(member, error) from None
+
+
+def _damaged(member: Member, error: Exception) -> DataError:
+    return DataError(f"{member} cannot be read as Parquet: {' '.join(str(error).split())[:200]}")
+
+
+def _parquet_names(member: Member, stream: IO[bytes]) -> tuple[str, ...]:
+    return tuple(_parquet_file(member, stream).schema_arrow.names)
+
+
+def _parquet_chunks(
+    member: Member, stream: IO[bytes], rows: int, columns: Sequence[str]
+) -> Iterator[np.ndarray]:
+    file = _parquet_file(member, stream)
+    names = _chosen(member, file.schema_arrow.names, columns)
+    done = 0
+    batches = file.iter_batches(batch_size=rows, columns=list(names), use_threads=False)
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception as error:  # as above
+            raise _damaged(member, error) from None
+        if batch is None:
+            return
+        yield np.stack([_column(member, done, name, batch.column(name)) for name in names], axis=1)
+        done += len(batch)
+
+
+def _column(member: Member, done: int, name: str, values: Any) -> np.ndarray:
+    """A column of a batch that `done` rows come before, as (rows,) float64."""
+    import pyarrow
+
+    kind = values.type
+    if not (
+        pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind) or pyarrow.types.is_boolean(kind)
+    ):
+        raise DataError(
+            f"{member}: column {name!r} holds {kind}, not numbers",
+            hint="train on other columns: --set data.columns=NAME,NAME",
+        )
+    if values.null_count:
+        row = values.is_null().index(True).as_py()
+        raise _no_number(member, done + row + 1, name, "is empty")
+    try:
+        found: np.ndarray = values.cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
+    except pyarrow.ArrowInvalid:
+        raise DataError(f"{member}: column {name!r} has whole numbers too large for 64-bit floats") from None
+    wrong = np.flatnonzero(~np.isfinite(found))
+    if len(wrong):
+        raise _no_number(member, done + int(wrong[0]) + 1, name, f"is {found[wrong[0]]}")
+    return found
