@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from byte_tokenizer import ByteTokenizer
+from zoo.noise import Noise
 
 
 class Pairs(nn.Module):
@@ -27,17 +28,20 @@ class Pairs(nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.dropout(self.table[tokens]) + self.shift  # (B, T, V)
 
-    def loss(self, batch: torch.Tensor, turn: str = "main") -> torch.Tensor:
+    def loss(self, batch: torch.Tensor, turn: str = "main", noise: Noise | None = None) -> torch.Tensor:
         return functional.cross_entropy(self(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
 
 
 class Letters:
-    """Batches (2, 9) of the alphabet going round, another place in it each step."""
+    """Rows (9,) of the alphabet going round, each from another letter on; an epoch starts at every letter."""
 
-    predictions = 16
+    unit = "letters"
+    units = 8
+    epoch = 26
+    fingerprint = "0" * 64
 
-    def batch(self, step: int) -> torch.Tensor:
-        return 97 + (torch.arange(9) + torch.tensor([[step], [step + 13]])) % 26
+    def rows(self, first: int, count: int) -> torch.Tensor:
+        return 97 + (torch.arange(9) + 7 * torch.arange(first, first + count)[:, None]) % 26
 
 
 @pytest.fixture

@@ -30,6 +30,34 @@ def test_without_warmup_the_first_step_is_already_on_the_cosine():
     assert [learning_rate(plan, step) for step in (1, 2)] == pytest.approx([0.5, 0.0])
 
 
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("cosine", [0.4, 0.8, 0.7121320, 0.5, 0.2]),
+        ("linear", [0.4, 0.8, 0.65, 0.5, 0.2]),
+        ("constant", [0.4, 0.8, 0.8, 0.8, 0.8]),
+    ],
+)
+def test_each_schedule_after_the_same_warmup_by_hand(schedule, rates):
+    plan = Plan(steps=6, warmup=2, learning_rate=0.8, floor=0.25, schedule=schedule)
+    found = [learning_rate(plan, step) for step in (1, 2, 3, 4, 6)]
+    assert found == pytest.approx(rates)
+
+
+def test_a_warmup_longer_than_the_run_never_reaches_the_largest_rate():
+    plan = Plan(steps=2, warmup=4, learning_rate=1.0)
+    assert [learning_rate(plan, step) for step in (1, 2)] == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "epoch", "rows_a_step", "steps"),
+    [(1.0, 100, 10, 10), (1.0, 101, 10, 11), (2.5, 100, 10, 25), (0.001, 100, 10, 1), (None, 100, 10, 7)],
+)
+def test_epochs_become_the_steps_that_go_through_them_whole(epochs, epoch, rows_a_step, steps):
+    counted = Plan(steps=7, epochs=epochs).counted(epoch, rows_a_step)
+    assert (counted.steps, counted.epochs) == (steps, None)
+
+
 @pytest.mark.parametrize(("every", "due"), [(0, [7]), (3, [3, 6, 7]), (7, [7])])
 def test_what_is_done_every_so_many_steps_is_done_at_the_end_too(every, due):
     plan = Plan(steps=7)
@@ -44,6 +72,11 @@ def test_what_is_done_every_so_many_steps_is_done_at_the_end_too(every, due):
         ({"steps": 0}, "steps is 0, but must be at least 1"),
         ({"precision": "float16"}, "precision is 'float16', but must be one of float32, bfloat16"),
         ({"average": 1.0}, "average is 1.0, but must be"),
+        ({"schedule": "cosin"}, "schedule is 'cosin', but must be one of cosine, linear, constant"),
+        ({"epochs": 0.0}, "epochs is 0.0, but must be above 0"),
+        ({"accumulation": 0}, "accumulation is 0, but must be at least 1"),
+        ({"keep": 0}, "keep is 0, but must be at least 1"),
+        ({"save_dtype": "float64"}, "save_dtype is 'float64', but must be one of float32, float16, bfloat16"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_with_what_can(said, message):

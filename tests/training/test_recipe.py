@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.datasets.text import DataRules
+from zoo.datasets.text import TextRules
 from zoo.errors import DataError, RegistryError, UsageError
 from zoo.settings import make
 from zoo.training import recipe
@@ -25,19 +25,21 @@ def written(tmp_path, text):
 
 def test_what_a_recipe_leaves_out_is_the_default(tmp_path):
     path = written(tmp_path, "schema: 1\nstart: gpt2\nplan: {steps: 7}\nconfig: {layers: 2}\n")
-    assert recipe.read(path) == Recipe("gpt2", {"layers": 2}, DataRules(), Plan(steps=7))
+    assert recipe.read(path) == Recipe("gpt2", {"layers": 2}, "", {}, Plan(steps=7))
 
 
 def test_a_recipe_written_out_is_read_as_the_same(tmp_path):
     said = Recipe(
         "hf:some/model@main",
         {"layers": 2, "head_width": None},
-        DataRules(held_out=("a", "no: yes"), window=16),
+        "shakespeare",
+        {"held_out": ["a", "no: yes"], "window": 16},
         Plan(learning_rate=3e-4, steps=7),
     )
     text = recipe.to_yaml(said)
     assert recipe.read(written(tmp_path, text)) == said
     assert "beta_2: 0.99\n" in text
+    assert "source: shakespeare\n" in text
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,7 @@ def test_a_recipe_written_out_is_read_as_the_same(tmp_path):
         ),
         ("schema: 1\nstart: gpt2\nplan: {steps: many}\n", "steps is 'many', but must be a whole number"),
         ("schema: 1\nstart: gpt2\ndata: 3\n", "data is 3, but must be a mapping"),
+        ("schema: 1\nstart: gpt2\ndata: {source: 3}\n", "data.source is 3, but must be text"),
         ("schema: 2\nstart: gpt2\n", "schema is 2, but must be 1"),
         ("start: gpt2\n", "schema is None, but must be 1"),
         ("schema: 1\n", "start is None, but must name a model or a family"),
@@ -82,11 +85,13 @@ def test_settings_are_changed_one_by_one_in_their_own_types():
             "data.window=8",
         ],
         GPT2Config,
+        TextRules,
     )
     assert changed == Recipe(
         "gpt2",
         {"layers": 2, "head_width": None},
-        DataRules(held_out=("a", "b"), window=8),
+        "",
+        {"held_out": ("a", "b"), "window": 8},
         Plan(learning_rate=3e-4, steps=9),
     )
 
@@ -95,6 +100,7 @@ def test_settings_are_changed_one_by_one_in_their_own_types():
     ("assignment", "message"),
     [
         ("plan.learning_rat=1", "there is no setting 'learning_rat'; did you mean 'learning_rate'?"),
+        ("data.windo=2", "there is no setting 'windo'; did you mean 'window'?"),
         ("config.layer=2", "there is no setting 'layer'; did you mean 'layers'?"),
         ("plans.steps=2", "there is no setting 'plans'; did you mean 'plan'?"),
         ("steps=2", "must be written as section.setting=value"),
@@ -106,17 +112,27 @@ def test_settings_are_changed_one_by_one_in_their_own_types():
 )
 def test_a_change_that_cannot_be_names_what_can(assignment, message):
     with pytest.raises(UsageError) as refused:
-        recipe.changed(Recipe("gpt2"), [assignment], GPT2Config)
+        recipe.changed(Recipe("gpt2"), [assignment], GPT2Config, TextRules)
     assert str(refused.value).startswith(f"--set {assignment}: ")
     assert message in str(refused.value)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.parent.name)
 def test_every_recipe_in_the_tree_resolves(path):
+    from zoo.datasets import reading
     from zoo.training import start
 
     said = recipe.read(path)
-    make(start.find(said.start).family.resolve("config"), said.config, what=str(path))
+    family = start.find(said.start).family
+    make(family.resolve("config"), said.config, what=str(path))
+    make(reading.rules_class(family.modality), said.data, what=str(path))
+
+
+def test_a_recipe_that_is_given_away_names_no_folder_of_the_machine(tmp_path):
+    said = Recipe(str(tmp_path / "model"), source=str(tmp_path / "works"))
+    assert recipe.shareable(said) == Recipe("model", source="works")
+    named = Recipe("plugin/gpt2", source="hf:user/set:train")
+    assert recipe.shareable(named) == named
 
 
 def test_there_is_a_recipe_in_the_tree():
