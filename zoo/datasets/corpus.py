@@ -21,11 +21,11 @@ class Corpus(Protocol):
         ...
 
     def digest(self) -> str:
-        """sha256, in hex, of what `train` gives."""
+        """sha256, in hex, of what decides what `train` gives."""
         ...
 
-    def counted(self) -> tuple[int, int]:
-        """How many documents there are, and how many of them are held out."""
+    def summary(self) -> str:
+        """How many documents there are, and how many of them are held out, as far as that is known."""
         ...
 
 
@@ -45,8 +45,8 @@ class FileCorpus:
     def digest(self) -> str:
         return text_digest(self._train)
 
-    def counted(self) -> tuple[int, int]:
-        return len(self._train) + len(self._held_out), len(self._held_out)
+    def summary(self) -> str:
+        return f"{len(self._train) + len(self._held_out):,} documents, {len(self._held_out):,} held out"
 
 
 def first_characters(documents: Iterable[Document], most: int) -> Iterator[str]:

@@ -22,7 +22,7 @@ from zoo.errors import DataError
 
 HUB_PREFIX = "hf:"
 _ON_HUB = re.compile(
-    r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?P<split>[\w\[\]:%.+-]+))?", re.ASCII
+    r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?P<split>[\w.-]+))?", re.ASCII
 )
 
 _DAMAGED = (OSError, zipfile.BadZipFile, KeyError, RuntimeError, zlib.error)

@@ -55,6 +55,8 @@ class TextRules:
     held_out_characters: int = setting(
         4_000_000, help="most held-out text to measure on", minimum=1, unit="characters"
     )
+    column: str | None = setting(None, help="the column of rows that is text; else text, or the only one")
+    documents: int | None = setting(None, help="the first documents only; all when unset", minimum=1)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from zoo.datasets import documents, encoding, token_cache, vocabulary
+from zoo.datasets import documents, encoding, hub_rows, token_cache, vocabulary
 from zoo.datasets import text as data
 from zoo.datasets.arrays import evaluating
 from zoo.datasets.corpus import Corpus, FileCorpus
 from zoo.datasets.previews import write
+from zoo.datasets.row_corpus import RowCorpus
 from zoo.datasets.source import Source
 from zoo.errors import DataError, UsageError
 from zoo.family import Family
@@ -33,7 +34,7 @@ class TextMaterial:
         self._learned = False
         self._bound: tuple[Family, Tokenizer, str] | None = None
         self._window: int | None = rules.window
-        self.summary = self._counted()
+        self.summary = self._corpus.summary()
 
     def learn(self, folder: Path) -> None:
         """Learn a byte-pair vocabulary from the text to train on, into folder/tokenizer.json."""
@@ -65,7 +66,7 @@ class TextMaterial:
                 f"the text has the token id {largest}, but the network knows 0 to {known - 1}",
                 hint="the tokenizer files beside the weights are those of another model",
             )
-        self.summary = f"{len(ids):,} tokens of {self._counted()}"
+        self.summary = f"{len(ids):,} tokens of {self._corpus.summary()}"
         return data.TextRows(ids, self._window, seed)
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
@@ -93,10 +94,6 @@ class TextMaterial:
             ]
         yield write(stem.with_name(f"{stem.name}.txt"), "\n".join(parts).encode())
 
-    def _counted(self) -> str:
-        count, held_out = self._corpus.counted()
-        return f"{count} document{'' if count == 1 else 's'}, {held_out} held out"
-
     def _binding(self) -> tuple[Family, Tokenizer, str]:
         if self._bound is None:
             raise DataError("the text has no tokenizer yet: bind it to the files beside the weights first")
@@ -104,7 +101,7 @@ class TextMaterial:
 
 
 def _corpus(source: Source, rules: data.TextRules, seed: int) -> Corpus:
-    if source.hub is not None:
-        raise DataError(f"{source.name} cannot be read as text")
-    found = data.split(documents.of_files(source), rules, seed)
+    if source.hub is not None or (source.path and source.path.suffix.lower() in hub_rows.ROW_FILES):
+        return RowCorpus(hub_rows.settle(source), rules, seed)
+    found = data.split(documents.of_files(source)[: rules.documents], rules, seed)
     return FileCorpus(found.train, found.held_out, rules.held_out_characters)

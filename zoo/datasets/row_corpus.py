@@ -1,0 +1,112 @@
+"""Documents that are a column of rows, such as a data set of the Hub: streamed, never all of them in memory.
+
+How many there are is not known before all were seen, so each is held out by a draw of its own. What is held out for
+measuring is kept beside the token cache: a second run asks for no row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.datasets import token_cache
+from zoo.datasets.documents import Document
+from zoo.datasets.hub_rows import RowSource
+from zoo.datasets.previews import write
+from zoo.datasets.text import TextRules
+from zoo.errors import DataError, UsageError
+from zoo.noise import Noise
+
+_DRAWN_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What going through all rows has shown. texts: those to measure on."""
+
+    documents: int
+    held_out: int
+    texts: list[str]
+
+
+class RowCorpus:
+    """A `zoo.datasets.corpus.Corpus` of rows."""
+
+    def __init__(self, source: RowSource, rules: TextRules, seed: int) -> None:
+        """Raises UsageError for rules that rows cannot follow."""
+        if rules.held_out:
+            raise UsageError(
+                "held_out names documents, but rows have no names", hint="use data.held_out_share"
+            )
+        self._source, self._rules, self._seed = source, rules, seed
+        said = (source.source.name, source.content, rules.column, rules.documents, rules.held_out_share)
+        self._digest = token_cache.key("rows 1", repr((*said, rules.held_out_characters, seed)))
+        self._seen = _read(self._place())
+
+    def train(self) -> Iterator[Document]:
+        rows = self._source.rows()
+        column = rows.text_column(self._rules.column)
+        count, held_out, texts, room = 0, 0, [], self._rules.held_out_characters
+        for count, (row, is_held_out) in enumerate(zip(rows, self._held_out(), strict=False), start=1):
+            text = row[column]
+            if not isinstance(text, str):
+                raise DataError(
+                    f"{self._source.source.name}: row {count} has {type(text).__name__}, not text, in {column}"
+                )
+            if is_held_out:
+                held_out += 1
+                if room:
+                    texts.append(text[:room])
+                    room -= len(texts[-1])
+            else:
+                yield Document(str(count - 1), text)
+            if count == self._rules.documents:
+                break
+        if count == held_out:
+            raise DataError(f"{self._source.source.name}: of {count} rows none is left to train on")
+        self._seen = _Seen(count, held_out, texts)
+        _write(self._place(), self._seen)
+
+    def measured(self) -> list[str]:
+        return self._all_seen().texts
+
+    def digest(self) -> str:
+        """Of what decides the documents: the data set's commit, or the file's content, and the rules."""
+        return self._digest
+
+    def summary(self) -> str:
+        if self._seen is None:
+            return f"documents of {self._source.source.name}"
+        return f"{self._seen.documents:,} documents, {self._seen.held_out:,} held out"
+
+    def _all_seen(self) -> _Seen:
+        if self._seen is None:
+            for _ in self.train():
+                pass
+        assert self._seen is not None
+        return self._seen
+
+    def _held_out(self) -> Iterator[bool]:
+        draws = Noise(self._seed).rows(1, "held out")
+        while True:
+            yield from (draws.uniform(_DRAWN_AT_ONCE)[0] < self._rules.held_out_share).tolist()
+
+    def _place(self) -> Path:
+        return token_cache.folder() / f"{self._digest}.held-out.json"
+
+
+def _read(path: Path) -> _Seen | None:
+    """What was written; None when it was not, or is not whole."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        return _Seen(int(said["documents"]), int(said["held_out"]), [str(text) for text in said["texts"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(path: Path, seen: _Seen) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said = {"documents": seen.documents, "held_out": seen.held_out, "texts": seen.texts}
+    write(path, json.dumps(said).encode())
