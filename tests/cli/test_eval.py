@@ -48,6 +48,14 @@ def test_json_has_all_that_was_measured_and_how(zoo, tiny_gpt2, text, found):
     assert bits["low"] < bits["value"] < bits["high"]
 
 
+def test_several_sources_are_measured_together(zoo, tiny_gpt2, text, tmp_path):
+    (tmp_path / "other.txt").write_text("other")
+    words = ["--data", str(text), "--data", str(tmp_path / "other.txt")]
+    said = json.loads(zoo("eval", str(tiny_gpt2), *words, "--json").out)
+    assert (said["documents"], said["bytes"]) == (["held-out", "other"], len(TEXT) * 30 + 5)
+    assert said["data"] == f"{text}, {tmp_path / 'other.txt'}"
+
+
 def test_windows_are_as_asked(zoo, tiny_gpt2, text):
     words = ["eval", str(tiny_gpt2), "--data", str(text), "--json"]
     short = json.loads(zoo(*words, "--window", "4", "--stride", "3").out)

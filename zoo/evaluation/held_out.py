@@ -21,9 +21,10 @@ class HeldOut:
     seed: int | None = None
 
 
-def named(source: str, *, offline: bool = False) -> HeldOut:
-    """All documents of a source (see `zoo.datasets.source.find`). Raises DataError."""
-    return HeldOut(source, _documents(find(source, offline=offline)))
+def named(*sources: str, offline: bool = False) -> HeldOut:
+    """All documents of one source or several (see `zoo.datasets.source.find`). Raises DataError."""
+    found = [_documents(find(source, offline=offline)) for source in sources]
+    return HeldOut(", ".join(sources), tuple(document for documents in found for document in documents))
 
 
 def of_run(folder: Path | None, name: str, *, modality: str = "text", offline: bool = False) -> HeldOut:

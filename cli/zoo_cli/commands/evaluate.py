@@ -33,9 +33,12 @@ def register(app: typer.Typer, _words: Sequence[str]) -> None:
 def _eval(
     model: options.Model,
     data: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            "--data", "-d", metavar="D", help="A text file, a folder of .txt files, or a built-in name."
+            "--data",
+            "-d",
+            metavar="D",
+            help="A text file, a folder of .txt files, or a built-in name; may be given again.",
         ),
     ] = None,
     window: Annotated[
@@ -71,7 +74,10 @@ def _eval(
     from zoo.evaluation import evaluating, held_out
     from zoo.evaluation.text import tokenizer_of
 
-    measured = held_out.named(data, offline=offline) if data else held_out.of_run(target.folder, model)
+    if data:
+        measured = held_out.named(*data, offline=offline)
+    else:
+        measured = held_out.of_run(target.folder, model, offline=offline)
     saved = None if output is None else saving.lines_file(output, replace=yes)
     loaded = load(target, device=device, dtype=dtype, offline=offline, quiet=quiet)
     tokenizer = tokenizer_of(loaded)

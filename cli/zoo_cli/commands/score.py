@@ -52,7 +52,7 @@ def _score(
     model: options.Model,
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Text files; - for standard input.", show_default=False),
+        typer.Argument(metavar="FILE", help="Text files; - for standard input.", show_default=False),
     ],
     whole: Annotated[bool, typer.Option("--whole", help="Score each file as one text.")] = False,
     per_token: Annotated[
