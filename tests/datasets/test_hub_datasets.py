@@ -194,9 +194,9 @@ def test_documents_cannot_be_held_out_by_name(hub):
 def test_what_the_hub_does_not_have_is_said(hub):
     with pytest.raises(HubError, match="hf:user/absent cannot be read"):
         hub_rows.settle(find("hf:user/absent"))
-    with pytest.raises(HubError, match=r"hf:user/stories@v9 cannot be read"):
+    with pytest.raises(HubError, match="hf:user/stories@v9 cannot be read"):
         hub_rows.settle(find("hf:user/stories@v9"))
-    with pytest.raises(HubError, match="hf:user/stories:dev cannot be read: .*train"):
+    with pytest.raises(HubError, match=r"hf:user/stories:dev cannot be read: .*train"):
         hub_rows.settle(find("hf:user/stories:dev")).rows()
 
 
