@@ -123,12 +123,22 @@ def _text_chunks(
     for row, cells in enumerate(records, 1):
         if len(cells) != len(names):
             raise DataError(f"{member}: row {row} has {len(cells)} cells, but there are {len(names)} columns")
-        waiting.append([_number(member, row, name, cells[at]) for name, at in chosen])
+        waiting.append(_numbers(member, row, chosen, cells))
         if len(waiting) == rows:
             yield np.array(waiting)
             waiting.clear()
     if waiting:
         yield np.array(waiting)
+
+
+def _numbers(member: Member, row: int, chosen: Sequence[tuple[str, int]], cells: list[str]) -> list[float]:
+    """The chosen cells of a row; they are looked at one by one only when something among them is odd."""
+    try:
+        values = [float(cells[at]) for _, at in chosen]
+        plain = math.isfinite(sum(values)) and "_" not in "".join(cells)
+    except ValueError:
+        plain = False
+    return values if plain else [_number(member, row, name, cells[at]) for name, at in chosen]
 
 
 def _number(member: Member, row: int, name: str, text: str) -> float:
