@@ -40,8 +40,10 @@ def checked(given: Mapping[str, str] | Licences) -> Licences:
         if part not in PARTS:
             raise UsageError(f"licences: there is no part {part!r}; allowed: {', '.join(PARTS)}")
     if absent := missing(said):
+        subject = "licence" if len(absent) == 1 else "licences"
+        verb = "is" if len(absent) == 1 else "are"
         raise UsageError(
-            f"the licence of {_listed(absent)} is missing, and none is taken for granted",
+            f"the {subject} of {_listed(absent)} {verb} missing, and none is taken for granted",
             hint="give " + ", ".join(f"--licence-{part} SPDX" for part in absent) + f", or {UNKNOWN}",
         )
     return Licences(**{part: spdx(said[part], what=f"licence of the {part}") for part in PARTS})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -47,8 +48,27 @@ def asking(repo: str) -> Iterator[tuple[Guard, HfApi]]:
     api = HfApi(network.endpoint(), key, library_name="zoo", library_version=zoo.__version__)
     guard = guarded.Guard(repo, network.endpoint(), silence=_SILENCE, secrets={key})
     guard.explain = lambda response, said: _meaning(repo, response, said)
-    with guarded.guarding(guard):
+    with guarded.guarding(guard), _without_bars():
         yield guard, api
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The client draws no bars of its own: `report` says how far things are."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    if are_progress_bars_disabled() or os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS") is not None:
+        yield  # the client refuses to change what the environment says
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 class _AbsentError(HubError):

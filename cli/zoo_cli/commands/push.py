@@ -104,6 +104,8 @@ def _licences(given: Mapping[str, str]) -> dict[str, str]:
     if terminal.is_terminal(sys.stdin):
         for part in licences.missing(said):
             said[part] = _asked_licence(part)
+            if not said[part]:
+                break
     licences.checked(said)
     return said
 
