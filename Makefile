@@ -7,7 +7,7 @@ EDITABLE = -e . -e cli $(foreach plugin,$(PLUGINS),-e $(plugin))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 SOURCES = constraints.txt pyproject.toml cli/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
-.PHONY: demo test test-slow test-gpu check format index bench clean
+.PHONY: demo test test-slow test-gpu check format index docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/zoo sample shakespeare-nano --prompt "ROMEO:"
@@ -50,6 +50,9 @@ format: $(VENV)/.tested
 
 index: $(VENV)/.installed
 	$(BIN)/python -m zoo.registry.index
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m zoo.settings_table docs/training.md
 
 bench: $(VENV)/.benched
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

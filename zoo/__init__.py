@@ -19,10 +19,11 @@ _HOMES = {
     "score": "zoo.evaluation.scoring",
     "evaluate": "zoo.evaluation.evaluating",
     "train": "zoo.training.api",
+    "Plan": "zoo.training.plan",
     "push": "zoo.publish.push",
 }
 
-__all__ = ["build", "evaluate", "info", "list_models", "load", "pull", "push", "score", "train"]
+__all__ = ["Plan", "build", "evaluate", "info", "list_models", "load", "pull", "push", "score", "train"]
 
 if TYPE_CHECKING:
     from zoo.api import build, info, list_models, load, pull
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from zoo.evaluation.scoring import score
     from zoo.publish.push import push
     from zoo.training.api import train
+    from zoo.training.plan import Plan
 
 
 def __getattr__(name: str) -> Any:
