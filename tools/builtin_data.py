@@ -65,11 +65,11 @@ def mnist(source: Path) -> bytes:
 
 
 def digits() -> bytes:
-    """8x8 pixels of 0 (background) to 16."""
+    """8x8 pixels of 17 levels, which are spread over all of 0 (background) to 255 as readers of images expect."""
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    return images(found.images.astype(np.uint8), found.target.astype(np.uint8))
+    return images(np.round(found.images * (255 / 16)).astype(np.uint8), found.target.astype(np.uint8))
 
 
 def images(pixels: np.ndarray, labels: np.ndarray) -> bytes:

@@ -79,8 +79,8 @@ BUILT_IN = {
             1_797,
             "BSD-3-Clause",
             "digits.npz",
-            39_105,
-            "714dbadd946a7c767aba3cdf718b2e01f93445c3435cf9843115bb1c888a27ac",
+            41_873,
+            "c791510d2c609d4edf2ccbfcafe7c410fd583fabc3568629b57f94d518cf2592",
         ),
         BuiltIn(
             "emoji",
