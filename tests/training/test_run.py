@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from tokenizers import Tokenizer
 
 from zoo import api
-from zoo.datasets.text import DataRules
 from zoo.errors import CapabilityError, DataError, PluginError, TrainingError, UnknownModelError, UsageError
 from zoo.evaluation.text import bits_per_byte
 from zoo.family import Family
 from zoo.training import checkpoint, recipe, run, start
-from zoo.training.loop import Learner
 from zoo.training.plan import Plan
 from zoo.training.recipe import Recipe
 from zoo.weights.tensors import read_header, zoo_metadata
@@ -24,23 +24,40 @@ from zoo.weights.tensors import read_header, zoo_metadata
 SMALL = Recipe(
     "gpt2",
     {"context": 16, "layers": 1, "width": 16, "heads": 2, "dropout": 0.1},
-    DataRules(vocabulary=300, held_out=("birch",)),
-    Plan(
+    data={"vocabulary": 300, "held_out": ("birch",)},
+    plan=Plan(
         steps=6, batch_size=2, warmup=1, learning_rate=0.03, average=0.5, evaluate_every=2, checkpoint_every=3
     ),
 )
+BITS = "held_out_bits_per_byte"
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def changed(**plan):
-    return Recipe(SMALL.start, SMALL.config, SMALL.data, Plan(**{**vars(SMALL.plan), **plan}))
+    return dataclasses.replace(SMALL, plan=dataclasses.replace(SMALL.plan, **plan))
+
+
+def with_data(**rules):
+    return dataclasses.replace(SMALL, data={"vocabulary": 300, **rules})
+
+
+def begin(wanted, works, folder, **given):
+    return run.begin(dataclasses.replace(wanted, source=str(works)), folder, device="cpu", **given)
+
+
+def resume(folder, **given):
+    return run.resume(folder, device="cpu", **given)
 
 
 def trained(wanted, works, folder):
     """The run after all its steps, and the steps."""
-    begun = run.begin(wanted, works, folder)
-    return begun, list(run.steps(begun, device="cpu"))
+    begun = begin(wanted, works, folder)
+    return begun, list(run.steps(begun))
+
+
+def checkpoints(folder):
+    return sorted(path.name for path in (folder / checkpoint.FOLDER).iterdir())
 
 
 def tensors(folder: Path, name: str = run.WEIGHTS):
@@ -49,7 +66,7 @@ def tensors(folder: Path, name: str = run.WEIGHTS):
 
 def losses(folder: Path):
     lines = [json.loads(line) for line in (folder / run.METRICS).read_text(encoding="utf-8").splitlines()]
-    return [(line["step"], line["loss"], line.get(run.BITS)) for line in lines]
+    return [(line["step"], line["loss"], line.get(BITS)) for line in lines]
 
 
 def same(first, second):
@@ -75,11 +92,10 @@ def test_training_lowers_the_loss_and_the_held_out_bits(finished, tmp_path):
     works, begun, steps = finished
     assert [step.step for step in steps] == list(range(1, 41))
     assert steps[-1].loss < 0.7 * steps[0].loss
-    assert begun.best == min(step.results[run.BITS] for step in steps if step.results)
-    untrained = run.begin(begun.recipe, works, tmp_path / "untrained")
-    held_out = [document.text for document in untrained.split.held_out]
-    at_first = bits_per_byte(untrained.learner.network.eval(), untrained.tokenizer, held_out)
-    assert begun.best < 0.9 * at_first.per_byte
+    assert begun.best == min(step.results[BITS] for step in steps if step.results)
+    untrained = begin(begun.recipe, works, tmp_path / "untrained")
+    at_first = untrained.material.evaluate(untrained.learner.network.eval())[BITS]
+    assert begun.best < 0.9 * at_first
 
 
 def test_a_run_folder_is_a_model_that_samples(finished):
@@ -106,19 +122,22 @@ def test_the_weights_in_the_folder_are_those_that_were_measured_but_for_float16(
 
 
 def test_held_out_text_is_neither_in_the_batches_nor_in_the_vocabulary(works, tmp_path):
-    begun = run.begin(SMALL, works, tmp_path / "one")
-    text = begun.tokenizer.decode(begun.batches.ids.tolist())
+    begun = begin(SMALL, works, tmp_path / "one")
+    rows = begun.rows.rows(0, begun.rows.epoch)
+    vocabulary = Tokenizer.from_file(str(begun.folder / "tokenizer.json"))
+    text = vocabulary.decode(rows[:, 1:].flatten().tolist())
     assert "birch" not in text
     assert "cedar" in text
     (works / "birch.txt").write_text("birchbark canoe\n" * 50)
-    again = run.begin(SMALL, works, tmp_path / "another")
-    assert again.batches.fingerprint == begun.batches.fingerprint
+    again = begin(SMALL, works, tmp_path / "another")
+    assert again.rows.fingerprint == begun.rows.fingerprint
+    assert (again.folder / "tokenizer.json").read_bytes() == (begun.folder / "tokenizer.json").read_bytes()
 
 
 def test_the_metrics_have_a_line_a_step(finished):
     _, begun, steps = finished
     written = losses(begun.folder)
-    assert written == [(step.step, step.loss, step.results.get(run.BITS)) for step in steps]
+    assert written == [(step.step, step.loss, step.results.get(BITS)) for step in steps]
     assert [number for number, _, measured in written if measured] == [10, 20, 30, 40]
 
 
@@ -142,67 +161,155 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(works, tmp
 @pytest.mark.parametrize("stopped_after", [3, 4, 5])
 def test_a_stopped_run_goes_on_to_the_same_weights(works, tmp_path, stopped_after):
     whole, _ = trained(SMALL, works, tmp_path / "whole")
-    begun = run.begin(SMALL, works, tmp_path / "stopped")
-    steps = run.steps(begun, device="cpu")
+    begun = begin(SMALL, works, tmp_path / "stopped")
+    steps = run.steps(begun)
     for _ in range(stopped_after):
         next(steps)
     steps.close()
-    resumed = run.resume(works, tmp_path / "stopped")
+    resumed = resume(tmp_path / "stopped")
     assert resumed.learner.step == 3
-    assert [step.step for step in run.steps(resumed, device="cpu")] == [4, 5, 6]
-    for name in (run.WEIGHTS, run.CHECKPOINT):
-        assert same(tensors(whole.folder, name), tensors(resumed.folder, name))
+    assert [step.step for step in run.steps(resumed)] == [4, 5, 6]
+    names = [
+        run.WEIGHTS,
+        *(f"checkpoints/step-00000006/{name}" for name in (run.WEIGHTS, "training.safetensors")),
+    ]
+    for name in names:
+        assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
     assert losses(resumed.folder) == losses(whole.folder)
-    assert resumed.best == whole.best
+    assert (resumed.best, resumed.measure) == (whole.best, BITS)
 
 
 def test_the_best_weights_stay_when_later_ones_are_worse(works, tmp_path, monkeypatch):
     measured = iter([3.0, 2.0, 2.5])
-
-    class Found:
-        per_byte = property(lambda self: next(measured))
-
-    monkeypatch.setattr(run.bits, "bits_per_byte", lambda *given, **named: Found())
-    begun = run.begin(SMALL, works, tmp_path / "run")
+    begun = begin(SMALL, works, tmp_path / "run")
+    monkeypatch.setattr(begun.material, "evaluate", lambda network: {BITS: next(measured)})
     kept = {}
-    for step in run.steps(begun, device="cpu"):
+    for step in run.steps(begun):
         kept[step.step] = tensors(begun.folder) if step.step > 1 else {}
     assert not same(kept[2], kept[4])
     assert same(kept[4], kept[6])
     assert begun.best == 2.0
 
 
+def test_a_measure_that_is_not_a_number_is_never_the_best(works, tmp_path, monkeypatch):
+    measured = iter([math.nan, 2.0, math.nan])
+    begun = begin(SMALL, works, tmp_path / "run")
+    monkeypatch.setattr(begun.material, "evaluate", lambda network: {BITS: next(measured)})
+    kept = [tensors(begun.folder) if step.step >= 4 else {} for step in run.steps(begun)]
+    assert same(kept[3], kept[5])
+    assert begun.best == 2.0
+    assert resume(begun.folder).best == 2.0
+
+
+def test_a_run_never_measured_as_a_number_leaves_its_last_weights(works, tmp_path, monkeypatch):
+    begun = begin(changed(checkpoint_every=0), works, tmp_path / "run")
+    monkeypatch.setattr(begun.material, "evaluate", lambda network: {BITS: math.nan})
+    for step in run.steps(begun):
+        assert (begun.folder / run.WEIGHTS).is_file() == (step.step == 6)
+    with begun.learner.result() as network:
+        assert same(tensors(begun.folder), dict(network.named_parameters()))
+
+
+def test_a_checkpoint_between_measurements_leaves_the_best_weights_alone(works, tmp_path, monkeypatch):
+    measured = iter([1.0, 2.0])
+    begun = begin(changed(evaluate_every=3, checkpoint_every=2), works, tmp_path / "run")
+    monkeypatch.setattr(begun.material, "evaluate", lambda network: {BITS: next(measured)})
+    kept = [tensors(begun.folder) if step.step >= 2 else {} for step in run.steps(begun)]
+    assert not same(kept[1], kept[2])
+    assert same(kept[2], kept[3])
+    assert same(kept[2], kept[5])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_the_weights_are_saved_in_the_plans_dtype_and_go_on_in_float32(works, tmp_path, dtype):
+    begun, _ = trained(changed(save_dtype=dtype, steps=3, evaluate_every=0), works, tmp_path / "run")
+    kind = getattr(torch, dtype)
+    with begun.learner.result() as network:
+        for name, tensor in tensors(begun.folder).items():
+            assert torch.equal(tensor, network.state_dict()[name].to(kind))
+    exact = tensors(begun.folder / checkpoint.FOLDER / "step-00000003")
+    assert {tensor.dtype for tensor in exact.values()} == {torch.float32}
+
+
+def test_the_newest_checkpoints_and_the_best_are_kept(works, tmp_path, monkeypatch):
+    measured = iter([3.0, 1.0, 2.0, 2.5, 2.2, 2.1])
+    begun = begin(changed(checkpoint_every=1, evaluate_every=1, keep=2), works, tmp_path / "run")
+    monkeypatch.setattr(begun.material, "evaluate", lambda network: {BITS: next(measured)})
+    list(run.steps(begun))
+    assert checkpoints(begun.folder) == ["step-00000002", "step-00000005", "step-00000006"]
+
+
+def test_a_checkpoint_is_a_model_and_names_no_folder_of_the_machine(works, tmp_path):
+    begun, _ = trained(changed(steps=3), works, tmp_path / "run")
+    folder = begun.folder / checkpoint.FOLDER / "step-00000003"
+    assert zoo_metadata(folder / run.WEIGHTS).family == "gpt2"
+    assert str(tmp_path).encode() not in b"".join(path.read_bytes() for path in folder.iterdir())
+    assert str(tmp_path).encode() not in (begun.folder / run.WEIGHTS).read_bytes()
+
+
+def test_previews_are_drawn_when_due_and_change_nothing(works, tmp_path):
+    plain, _ = trained(SMALL, works, tmp_path / "plain")
+    drawn, _ = trained(changed(preview_every=4, previews=3), works, tmp_path / "drawn")
+    previews = sorted((drawn.folder / run.PREVIEWS).iterdir())
+    assert [path.name for path in previews] == ["step-00000004.txt", "step-00000006.txt"]
+    assert all(path.read_text().count("=== sample ") == 3 for path in previews)
+    assert same(tensors(drawn.folder), tensors(plain.folder))
+    assert not (plain.folder / run.PREVIEWS).exists()
+
+
+def test_epochs_are_written_down_as_the_steps_they_are(works, tmp_path):
+    begun = begin(changed(epochs=0.5), works, tmp_path / "run")
+    plan = recipe.read(begun.folder / run.RECIPE).plan
+    assert (plan.steps, plan.epochs) == (math.ceil(0.25 * begun.rows.epoch), None)
+    assert begun.epochs == pytest.approx(0.5, abs=1 / begun.rows.epoch)
+
+
+def test_bfloat16_products_train_a_network_to_nearly_the_same(works, tmp_path):
+    exact, _ = trained(SMALL, works, tmp_path / "exact")
+    rough, _ = trained(changed(precision="bfloat16"), works, tmp_path / "rough")
+    assert rough.best == pytest.approx(exact.best, rel=0.02)
+    assert not same(tensors(rough.folder), tensors(exact.folder))
+    assert {tensor.dtype for tensor in tensors(rough.folder).values()} == {torch.float32}
+
+
 def test_with_nothing_held_out_the_newest_weights_are_kept(works, tmp_path):
-    wanted = Recipe(SMALL.start, SMALL.config, DataRules(vocabulary=300, held_out_share=0.0), SMALL.plan)
-    begun, steps = trained(wanted, works, tmp_path / "run")
+    begun, steps = trained(with_data(held_out_share=0.0), works, tmp_path / "run")
     assert not any(step.results for step in steps)
-    averaged = {name: tensor.detach() for name, tensor in begun.learner.result.named_parameters()}
+    with begun.learner.result() as network:
+        averaged = {name: tensor.detach().clone() for name, tensor in network.named_parameters()}
     assert same(tensors(begun.folder), averaged)
+    assert not same(averaged, dict(begun.learner.network.named_parameters()))
 
 
 def test_a_loss_that_is_not_finite_leaves_the_folder_as_it_was(works, tmp_path):
-    begun = run.begin(SMALL, works, tmp_path / "run")
-    steps = run.steps(begun, device="cpu")
+    begun = begin(SMALL, works, tmp_path / "run")
+    steps = run.steps(begun)
     for _ in range(4):
         next(steps)
-    before = tensors(begun.folder), tensors(begun.folder, run.CHECKPOINT)
+    before = contents(begun.folder)
     with torch.no_grad():
         begun.learner.network.norm.weight.fill_(torch.nan)
-    with pytest.raises(TrainingError, match="step 5: loss nan"):
+    with pytest.raises(TrainingError, match=r"step 5: loss nan.* at learning rate .*, on rows 8 to 9"):
         next(steps)
-    after = tensors(begun.folder), tensors(begun.folder, run.CHECKPOINT)
-    assert all(same(*pair) for pair in zip(before, after, strict=True))
+    assert contents(begun.folder) == before
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_training_goes_on_from_another_runs_weights_and_tokenizer(finished, tmp_path):
     works, begun, _ = finished
     wanted = Recipe(
-        str(begun.folder), {"dropout": 0.2}, SMALL.data, Plan(steps=1, batch_size=2, learning_rate=1e-9)
+        str(begun.folder),
+        {"dropout": 0.2},
+        data=SMALL.data,
+        plan=Plan(steps=1, batch_size=2, learning_rate=1e-9),
     )
     again, _ = trained(wanted, works, tmp_path / "again")
     assert again.config.dropout == 0.2
     assert again.config.layers == 1
-    assert (again.folder / run.TOKENIZER).read_bytes() == (begun.folder / run.TOKENIZER).read_bytes()
+    assert (again.folder / "tokenizer.json").read_bytes() == (begun.folder / "tokenizer.json").read_bytes()
     before, after = tensors(begun.folder), tensors(again.folder)
     for name, tensor in after.items():
         torch.testing.assert_close(tensor, before[name].float(), rtol=0, atol=1e-6)
@@ -215,25 +322,23 @@ def test_a_model_without_weights_is_begun_anew_with_its_config():
 
 
 def test_windows_may_be_shorter_than_the_context_but_not_longer(works, tmp_path):
-    wanted = Recipe(SMALL.start, SMALL.config, DataRules(vocabulary=300, window=4), SMALL.plan)
-    assert run.begin(wanted, works, tmp_path / "a").batches.batch(1).shape == (2, 5)
-    wanted = Recipe(SMALL.start, SMALL.config, DataRules(vocabulary=300, window=17), SMALL.plan)
+    assert begin(with_data(window=4), works, tmp_path / "a").rows.rows(0, 2).shape == (2, 5)
     with pytest.raises(UsageError, match=r"data\.window is 17, but the network's context is 16 tokens"):
-        run.begin(wanted, works, tmp_path / "b")
+        begin(with_data(window=17), works, tmp_path / "b")
 
 
 def test_a_folder_with_something_in_it_is_not_written_into(works, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "letters.txt").write_text("mine")
     with pytest.raises(UsageError, match="is not an empty folder"):
-        run.begin(SMALL, works, tmp_path / "run")
+        begin(SMALL, works, tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["letters.txt"]
 
 
 def test_a_config_that_cannot_be_leaves_no_folder(works, tmp_path):
-    wanted = Recipe("gpt2", {"layer": 1}, SMALL.data, SMALL.plan)
+    wanted = dataclasses.replace(SMALL, config={"layer": 1})
     with pytest.raises(UsageError, match="there is no setting 'layer'; did you mean 'layers'"):
-        run.begin(wanted, works, tmp_path / "run")
+        begin(wanted, works, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -244,25 +349,25 @@ def test_a_run_that_cannot_begin_leaves_the_folder_as_it_was(works, tmp_path, th
         folder.mkdir()
     wide = {**SMALL.config, "context": 100_000}
     with pytest.raises(DataError, match="tokens") as raised:
-        run.begin(Recipe("gpt2", wide, SMALL.data, SMALL.plan), works, folder)
+        begin(dataclasses.replace(SMALL, config=wide), works, folder)
     assert folder.exists() == there
     assert "--set data.window=" in raised.value.hint
     window = int(raised.value.hint.rpartition("=")[2])
-    shorter = dataclasses.replace(SMALL.data, window=window)
-    assert run.begin(Recipe("gpt2", wide, shorter, SMALL.plan), works, folder).batches.window == window
+    shorter = dataclasses.replace(with_data(window=window), config=wide)
+    assert begin(shorter, works, folder).rows.units == window
 
 
 def test_a_run_stopped_before_its_first_checkpoint_is_resumed_from_the_start(works, tmp_path):
     whole, _ = trained(SMALL, works, tmp_path / "whole")
-    begun = run.begin(SMALL, works, tmp_path / "stopped")
-    steps = run.steps(begun, device="cpu")
+    begun = begin(SMALL, works, tmp_path / "stopped")
+    steps = run.steps(begun)
     next(steps), next(steps)
     steps.close()
     with pytest.raises(UsageError) as raised:
-        run.begin(SMALL, works, tmp_path / "stopped")
-    assert raised.value.hint == "name another, or go on there with --resume"
-    resumed = run.resume(works, tmp_path / "stopped")
-    assert [step.step for step in run.steps(resumed, device="cpu")] == [1, 2, 3, 4, 5, 6]
+        begin(SMALL, works, tmp_path / "stopped")
+    assert raised.value.hint == "go on there with --resume, give it up with --force, or name another"
+    resumed = resume(tmp_path / "stopped")
+    assert [step.step for step in run.steps(resumed)] == [1, 2, 3, 4, 5, 6]
     assert same(tensors(whole.folder), tensors(resumed.folder))
     assert losses(resumed.folder) == losses(whole.folder)
 
@@ -272,42 +377,30 @@ def test_a_run_without_checkpoints_is_not_resumed_over_its_weights(works, tmp_pa
     with pytest.raises(
         TrainingError, match=r"keeps no checkpoints to go on from: its plan\.checkpoint_every is 0"
     ):
-        run.resume(works, tmp_path / "run")
+        resume(tmp_path / "run")
 
 
 def test_only_small_text_files_of_a_start_are_copied(finished, tmp_path, monkeypatch):
     _, begun, _ = finished
     model = tmp_path / "model"
     model.mkdir()
-    for name in (run.WEIGHTS, run.TOKENIZER):
+    for name in (run.WEIGHTS, "tokenizer.json"):
         (model / name).write_bytes((begun.folder / name).read_bytes())
     for name in ("pytorch_model.bin", "pytorch_model.bin.index.json", "notes.md", "chat_template.jinja"):
         (model / name).write_text("{}")
     (model / "corpus.txt").write_text("x" * 300_000)
     monkeypatch.setattr(start, "_MOST_BYTES", 200_000)
-    files = start.tokenizer_files(start.find(str(model)))
+    files = start.companions(start.find(str(model)))
     assert sorted(files) == ["chat_template.jinja", "tokenizer.json"]
 
 
 def test_resuming_needs_a_run_and_the_same_text(works, tmp_path):
     with pytest.raises(TrainingError, match=r"has no recipe\.yaml, so there is no run to go on with"):
-        run.resume(works, tmp_path / "absent")
+        resume(tmp_path / "absent")
     trained(SMALL, works, tmp_path / "run")
     (works / "ash.txt").write_text((works / "ash.txt").read_text() + "One line more.\n")
-    with pytest.raises(TrainingError, match="is not the text that"):
-        run.resume(works, tmp_path / "run")
-
-
-def test_a_checkpoint_of_another_network_or_none_at_all_is_refused(pairs, tmp_path):
-    plan = Plan()
-    checkpoint.write(Learner(pairs(), plan), tmp_path / "fresh.safetensors", {})
-    with pytest.raises(TrainingError, match="of another network or plan"):
-        checkpoint.read(
-            Learner(pairs(), plan), tmp_path / "fresh.safetensors"
-        )  # it never made a step: no memory
-    (tmp_path / "torn.safetensors").write_bytes(b"torn")
-    with pytest.raises(TrainingError, match=r"torn\.safetensors is no checkpoint that can be read"):
-        checkpoint.read(Learner(pairs(), plan), tmp_path / "torn.safetensors")
+    with pytest.raises(TrainingError, match="is not the data that"):
+        resume(tmp_path / "run")
 
 
 def test_an_unknown_start_suggests_the_nearest():
@@ -315,13 +408,12 @@ def test_an_unknown_start_suggests_the_nearest():
         start.find("gpt2-smal")
 
 
-def test_a_family_of_two_plugins_or_of_another_modality_is_refused(monkeypatch):
+def test_a_family_of_two_plugins_or_of_another_modality_is_refused(works, tmp_path, monkeypatch):
     twins = (("one", Family("twin", "text", "", "", "")), ("two", Family("twin", "text", "", "", "")))
     monkeypatch.setattr(start.plugins, "all_families", lambda: twins)
     with pytest.raises(PluginError, match="one and two each bring a family 'twin'"):
         start.find("twin")
-    monkeypatch.setattr(
-        start.plugins, "all_families", lambda: (("one", Family("pixels", "image", "", "", "")),)
-    )
-    with pytest.raises(CapabilityError, match="pixels makes image, but only text models are trained so far"):
-        start.find("pixels")
+    smells = Family("roses", "smell", "", "", "")
+    monkeypatch.setattr(start.plugins, "all_families", lambda: (("one", smells),))
+    with pytest.raises(CapabilityError, match="there is no training on data of the modality 'smell'"):
+        begin(Recipe("roses"), works, tmp_path / "run")

@@ -3,15 +3,17 @@
 checkpoints/step-00000250/model.safetensors     the weights as they would be kept, a MODEL of its own
 checkpoints/step-00000250/training.safetensors  what else training changes: the optimizers' memory, and the weights
                                                 themselves where those kept are their average
-checkpoints/step-00000250/manifest.json         step, notes, and sha256 and bytes of both
+checkpoints/step-00000250/manifest.json         step, notes, sha256 and bytes of both, and the sha256 of all that
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import warnings
@@ -32,6 +34,7 @@ WEIGHTS = "model.safetensors"
 TRAINING = "training.safetensors"
 MANIFEST = "manifest.json"
 _SCHEMA = 1
+_NAME = re.compile(r"step-\d{8,18}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,15 @@ def write(
     """Write one, then remove all but the newest `keep` and the best, the one whose notes' "measure" is lowest.
 
     tensors: those of `Learner.tensors`. save_weights: writes the weights file, of the average if there is one.
-    A run killed in the middle of this has the checkpoints before.
+    A run killed in the middle of this has the checkpoints before. One of this step that holds is left as it is; those
+    of later steps go, since they were skipped as damaged.
     """
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
     _clear_unfinished(folder)
+    final = folder / f"step-{step:08d}"
+    if final.exists() and isinstance(_examined(final), Checkpoint):
+        return final
     aside = folder / f".step-{step:08d}.{secrets.token_hex(4)}.partial"
     aside.mkdir()
     averaged = any(name.startswith("average.") for name in tensors)
@@ -69,24 +76,23 @@ def write(
     save.write(aside / TRAINING, {name: save.pending(value) for name, value in rest.items()}, {})
     files = {name: _described(aside / name) for name in (WEIGHTS, TRAINING)}
     said = {"schema": _SCHEMA, "step": step, "averaged": averaged, "notes": dict(notes), "files": files}
-    _write_flushed(aside / MANIFEST, json.dumps(said, indent=1) + "\n")
+    _write_flushed(aside / MANIFEST, json.dumps({**said, "sha256": _digest(said)}, indent=1) + "\n")
     _flush(aside)
-    final = folder / f"step-{step:08d}"
     if final.exists():
-        _discard(final)  # it was skipped as damaged, or this step is made again
+        _discard(final)
     aside.replace(final)
     _flush(folder)
-    _remove_old(folder, keep)
+    _remove_others(folder, step, keep)
     return final
 
 
 def newest(run: Path) -> Checkpoint | None:
     """The newest whose manifest holds, None when there is none; damaged ones are skipped with a ZooWarning."""
     for path in reversed(_present(run / FOLDER)):
-        try:
-            return _checked(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            warnings.warn(f"{path} is damaged and skipped: {error}", ZooWarning, stacklevel=2)
+        found = _examined(path)
+        if isinstance(found, Checkpoint):
+            return found
+        warnings.warn(f"{path} is damaged and skipped: {found}", ZooWarning, stacklevel=2)
     return None
 
 
@@ -102,11 +108,23 @@ def read(found: Checkpoint) -> dict[str, torch.Tensor]:
     return stored | {prefix + name: value for name, value in weights.items()}
 
 
+def _examined(path: Path) -> Checkpoint | str:
+    """The checkpoint in a folder, or what is wrong with it."""
+    try:
+        return _checked(path)
+    except KeyError as error:
+        return f"its manifest has no {error}"
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return str(error)
+
+
 def _checked(path: Path) -> Checkpoint:
-    """Raises OSError, ValueError, KeyError, TypeError for whatever is wrong with it."""
+    """Raises OSError, ValueError, KeyError, TypeError, AttributeError for whatever is wrong with it."""
     said = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     if said["schema"] != _SCHEMA:
         raise ValueError(f"its manifest's schema is {said['schema']!r}, but must be {_SCHEMA}")
+    if said.pop("sha256") != _digest(said) or said["step"] != _step(path):
+        raise ValueError("its manifest is not as it was written")
     for name in (WEIGHTS, TRAINING):
         expected, actual = said["files"][name], _described(path / name)
         if actual != expected:
@@ -114,19 +132,31 @@ def _checked(path: Path) -> Checkpoint:
                 f"{name} has {actual['bytes']} bytes and sha256 {actual['sha256'][:12]}, "
                 f"but its manifest says {expected['bytes']} and {expected['sha256'][:12]}"
             )
-    return Checkpoint(path, int(said["step"]), dict(said["notes"]))
+    return Checkpoint(path, said["step"], said["notes"])
+
+
+def _digest(said: Mapping[str, Any]) -> str:
+    """sha256 of what a manifest says, however it is laid out."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _present(folder: Path) -> list[Path]:
     """Checkpoints in order of their steps; what was still being written is none."""
-    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted((path for path in found if _NAME.fullmatch(path.name)), key=_step)
 
 
-def _remove_old(folder: Path, keep: int) -> None:
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def _remove_others(folder: Path, step: int, keep: int) -> None:
+    """All but the best and the newest `keep` up to this step."""
     present = _present(folder)
-    best = min(present, key=_measure)
-    for path in present[:-keep]:
-        if path != best or _measure(path) == math.inf:
+    made = [path for path in present if _step(path) <= step]
+    best = min(made, key=_measure)
+    for path in present:
+        if path not in made[-keep:] and (path != best or _measure(path) == math.inf):
             _discard(path)
 
 
@@ -134,18 +164,27 @@ def _discard(path: Path) -> None:
     """Under another name first, so that one killed halfway is no damaged checkpoint."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     path.replace(aside)
-    shutil.rmtree(aside)
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _measure(path: Path) -> float:
+    """Infinite for one without a measure, or whose measure is not a number."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return float(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["notes"]["measure"])
+        value = float(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["notes"]["measure"])
+        return math.inf if math.isnan(value) else value
     return math.inf
 
 
 def _clear_unfinished(folder: Path) -> None:
     for left in folder.glob(".step-*.partial"):
-        shutil.rmtree(left)
+        _remove(left)
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -102,9 +102,9 @@ def begin(
             shutil.copyfile(path, folder / name)
         whole = dataclasses.replace(wanted, data=settings.plain(rules))
         run = _prepare(whole, origin, material, folder, device, offline)
-        (folder / RECIPE).write_text(recipe.to_yaml(run.recipe), encoding="utf-8")
         about = versions.about(run.origin.plugin, device, run.rows.fingerprint, run.material.summary)
         (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        (folder / RECIPE).write_text(recipe.to_yaml(run.recipe), encoding="utf-8")
     processes.wait()
     return run
 
@@ -236,10 +236,11 @@ def _keep_best(run: Run, step: Step) -> None:
     adversaries = len(set(run.learner.turns)) > 1  # their losses rise and fall with each other's
     if step.results and not adversaries:
         run.measure, value = next(iter(step.results.items()))
-        better = value < run.best
-        run.best = min(value, run.best)
+        better = value < run.best  # never, for one that is not a number
+        run.best = value if better else run.best
     else:
-        better = bool(step.results) or plan.due(plan.checkpoint_every, step.step)
+        unmeasured = math.isinf(run.best)
+        better = bool(step.results) or (unmeasured and plan.due(plan.checkpoint_every, step.step))
     last = (
         step.step == plan.steps and not (run.folder / WEIGHTS).is_file()
     )  # nothing was ever measured as better
