@@ -276,7 +276,9 @@ def _validate(card: str) -> _Answer:
     if not problem:
         return _json({"errors": [], "warnings": []})
     return _Answer(
-        400, {"X-Error-Message": problem.splitlines()[0]}, json.dumps({"errors": [problem]}).encode()
+        400,
+        {"X-Error-Message": problem.splitlines()[0]},
+        json.dumps({"errors": [{"message": problem}]}).encode(),
     )
 
 
@@ -387,7 +389,8 @@ def _api(hub: LoopbackHub, name: str, kind: str, revision: str, query: str, toke
     commit, files = found
     if kind == "revision":
         siblings = [{"rfilename": file} for file in files]
-        return _json({"id": name, "sha": commit, "siblings": siblings})
+        private = bool(hub._repos[name].token)
+        return _json({"id": name, "sha": commit, "private": private, "siblings": siblings})
     entries = [*hub.extra_entries, *(_entry(hub, file, content) for file, content in sorted(files.items()))]
     start = int(parse_qs(query).get("cursor", ["0"])[0])
     answer = _json(entries[start : start + hub.page])
