@@ -23,7 +23,8 @@ class Trainable(Protocol):
         batch: what the modality's rows are (see `zoo.datasets.material.Rows`), on the module's device. turn: which of
         alternating objectives is meant, "main" when there is one. noise: `noise.rows(B, name)` gives each row a
         generator that depends on the seed and on the row's number in the run; whatever is drawn but dropout comes
-        from there, so that it is the same however the batch is shared out.
+        from there, so that it is the same however the batch is shared out. Turns that see the same rows draw the
+        same from a stream of one name; a stream with the turn in its name is that turn's own.
         """
         ...
 
@@ -32,14 +33,28 @@ class Alternating(Trainable, Protocol):
     """A module with several objectives, each of which changes a part of its own, such as critic and generator.
 
     turns: their names in the order of a step. One that comes twice is trained twice a step, each time on other rows;
-    turns of different names see the same rows.
+    turns of different names see the same rows. They may depend on the config, as ("critic",) * 5 + ("generator",).
     """
 
     turns: tuple[str, ...]
 
     def part(self, turn: str) -> nn.Module:
-        """The submodule that this turn changes. No two turns' parts share a parameter."""
+        """The submodule whose parameters this turn changes; no two turns' parts share one.
+
+        Parameters of other parts get no gradients in this turn, but gradients flow through them. Buffers, such as
+        running statistics, change in every turn that computes with them.
+        """
         ...
+
+
+class Paced(Alternating, Protocol):
+    """Objectives that learn at rates of their own, as in Heusel et al., "GANs trained by a two time-scale update
+    rule converge to a local Nash equilibrium", 2017.
+
+    rates: what a turn's learning rate is multiplied by; one that is not named has the plan's.
+    """
+
+    rates: Mapping[str, float]
 
 
 class LanguageModel(Protocol):

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from gan.tiny import PLAN, dcgan, images, trained, wgan_gp
+from gan.tiny import PLAN, dcgan, images, layer_norm_dcgan, trained, wgan_gp
+from zoo.errors import PluginError
 from zoo.training.learner import Learner
 from zoo.training.loop import train
 
@@ -140,11 +141,36 @@ def test_the_average_is_of_every_weight_as_its_formula_says():
 
 
 def test_accumulation_gives_the_steps_of_the_whole_batch():
-    from gan.tiny import layer_norm_dcgan
-
     for make in (layer_norm_dcgan, wgan_gp):
         whole, in_parts = (
             trained(make(), dataclasses.replace(PLAN, accumulation=parts))[1] for parts in (1, 2)
         )
         for one, other in zip(whole, in_parts, strict=True):
             assert dict(other.losses) == pytest.approx(dict(one.losses), rel=1e-6, abs=1e-6)
+
+
+def test_a_turn_may_learn_at_a_rate_of_its_own():
+    plan = dataclasses.replace(PLAN, steps=1, weight_decay=0.0)
+    plain, paced = dcgan(), dcgan()
+    paced.rates = {"critic": 4.0}
+    before = weights(plain)
+    (_, [step]), (learner, [_]) = trained(plain, plan), trained(paced, plan)
+    assert step.learning_rate == plan.learning_rate
+    assert learner.optimizers["generator"].param_groups[0]["lr"] == plan.learning_rate
+    for first, one, other in zip(
+        before["critic"], weights(plain)["critic"], weights(paced)["critic"], strict=True
+    ):
+        torch.testing.assert_close(other - first, 4 * (one - first), rtol=1e-3, atol=1e-7)
+
+
+def test_parts_that_share_a_parameter_are_the_plugins_mistake():
+    network = dcgan()
+    network.critic[0].weight = network.generator[-2].weight
+    with pytest.raises(
+        PluginError, match=r"the turns 'critic' and 'generator' both change generator\.4\.weight"
+    ):
+        Learner(network, PLAN)
+    network = dcgan()
+    network.part = lambda turn: {"critic": dcgan().critic, "generator": network.generator}[turn]
+    with pytest.raises(PluginError, match="the turn 'critic' changes a parameter that is not the network's"):
+        Learner(network, PLAN)

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from zoo.errors import TrainingError, UsageError
+from zoo.errors import PluginError, TrainingError, UsageError
 from zoo.noise import Noise
 from zoo.training.plan import Plan
 
@@ -38,14 +38,19 @@ class Learner:
     """A network in training. `train` moves it to its device, and shards it where accelerate is told to.
 
     turns: the network's objectives in the order of a step; a name that comes twice is trained twice a step.
+    rates: what the plan's learning rate is multiplied by for each.
     average: the running average of every weight by name, None when the plan has none.
     """
 
     def __init__(self, network: nn.Module, plan: Plan) -> None:
+        """Raises PluginError when the parts of alternating objectives are not apart."""
         self.network = network.requires_grad_(True)
         self.plan = plan
         self.step = 0
         self.turns: tuple[str, ...] = tuple(getattr(network, "turns", ("main",)))
+        self._require_apart()
+        said = getattr(network, "rates", {})
+        self.rates: dict[str, float] = {turn: float(said.get(turn, 1.0)) for turn in self.turns}
         self.optimizers: dict[str, Any] = {turn: adamw(self.part(turn), plan) for turn in self.turns}
         self.average = (
             {name: value.detach().clone() for name, value in self._state()} if plan.average else None
@@ -65,6 +70,20 @@ class Learner:
         network: Any = self.network  # a zoo.protocols.Alternating
         part: nn.Module = network.part(turn)
         return part
+
+    def _require_apart(self) -> None:
+        """Two optimizers of one weight would undo each other; a weight outside the network would not be saved."""
+        names = {weight: name for name, weight in self.network.named_parameters()}
+        owners: dict[torch.Tensor, str] = {}
+        for turn in dict.fromkeys(self.turns):
+            for weight in self.part(turn).parameters():
+                if weight not in names:
+                    raise PluginError(f"the turn {turn!r} changes a parameter that is not the network's")
+                if weight in owners:
+                    raise PluginError(
+                        f"the turns {owners[weight]!r} and {turn!r} both change {names[weight]}"
+                    )
+                owners[weight] = turn
 
     def freeze_all_but(self, turn: str) -> None:
         """No gradients for what another turn changes: they would cost time and be thrown away."""

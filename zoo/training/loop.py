@@ -35,9 +35,9 @@ class Step:
 
     epoch: how often the data was gone through when it was done. losses: each objective's mean over the whole batch,
     in nats for likelihoods, before the change: "loss" for a single one, else by its turn, with what the network says
-    beside it as "turn.name". gradient_norm: before clipping, the largest of the turns'. speed: `unit`s (tokens,
-    images) a second, over all processes. seconds: since the loop began. results: what was measured after this step;
-    empty when it was not due.
+    beside it as "turn.name"; of a turn that comes several times, the last's. learning_rate: the plan's.
+    gradient_norm: before clipping, the largest of the turns'. speed: `unit`s (tokens, images) a second, over all
+    processes. seconds: since the loop began. results: what was measured after this step; empty when it was not due.
     """
 
     step: int
@@ -122,7 +122,7 @@ class _Loop:
             _require_finite(losses, norm, number, first, rate, self.plan)
             optimizer = self.learner.optimizers[turn]
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * self.learner.rates[turn]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             said |= {_called(turn, name): value for name, value in losses.items()}
