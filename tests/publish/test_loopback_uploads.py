@@ -93,5 +93,5 @@ def test_a_private_repo_wants_its_token_and_strangers_may_not_write(writable, ap
 @pytest.mark.parametrize("card", ["no front", "---\na: [\n---\n", "---\nlicense: Not one\n---\n"])
 def test_a_card_the_hub_would_refuse_is_refused(api, card):
     api.create_repo("user/name")
-    with pytest.raises(ValueError, match="Invalid metadata in README.md"):
+    with pytest.raises(ValueError, match="Invalid metadata in README"):
         commit(api, {"README.md": card.encode()})

@@ -155,7 +155,7 @@ def test_a_file_that_changes_meanwhile_is_not_pushed(writable, run, monkeypatch)
         return module.Changes("")
 
     monkeypatch.setattr(module, "changes", late)
-    with pytest.raises(WeightsError, match="model.safetensors was changed while it was being pushed"):
+    with pytest.raises(WeightsError, match=r"model\.safetensors was changed while it was being pushed"):
         push(run)
     assert writable.files("user/verse").keys() == {".gitattributes"}
 
@@ -166,7 +166,7 @@ def test_a_config_that_is_not_that_of_the_weights_is_refused_when_it_is_loaded(w
     said = json.loads(files["config.json"])
     said["zoo"]["config"]["heads"] = 1  # the shapes are the same
     writable.add_repo("user/verse", {**files, "config.json": json.dumps(said).encode()})
-    with pytest.raises(WeightsError, match="another model than the header of model.safetensors"):
+    with pytest.raises(WeightsError, match=r"another model than the header of model\.safetensors"):
         zoo.load("hf:user/verse")
 
 

@@ -187,6 +187,7 @@ class _Push:
         additions = [self._upload(guard, api, streams, name) for name in self.bundle.files]
         commit = self._commit(guard, api, [*additions, *map(CommitOperationDelete, removed)])
         if not self._holds(commit):
+            self._committing, self.state = False, f"{self.bundle.repo} is at that commit now"
             raise HubError(f"the Hub made the commit {commit}, but does not hold all that was sent")
         return commit
 

@@ -113,15 +113,22 @@ def head(guard: Guard, api: HfApi, revision: str) -> tuple[str, bool]:
 
 
 def patiently(guard: Guard, ask: Callable[[], T]) -> T:
-    """As the guard's, for a client that wraps what goes wrong with a large file into another error."""
+    """As the guard's, for a client that wraps what goes wrong with a large file into another error, and that reads
+    the JSON of an answer before it looks at its status.
+    """
 
     def unwrapped() -> T:
-        try:
-            return ask()
-        except RuntimeError as error:
-            if isinstance(error.__cause__, Exception):
-                raise error.__cause__ from None
-            raise
+        while True:
+            before = guard.failures
+            try:
+                return ask()
+            except RuntimeError as error:
+                if isinstance(error.__cause__, Exception):
+                    raise error.__cause__ from None
+                raise
+            except ValueError:
+                if guard.failures == before:  # else the guard has waited, and counts how often
+                    raise
 
     from zoo.weights import guard as guarded
 
