@@ -9,13 +9,17 @@ with DatasetHub() as hub:
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
 
 _API = re.compile(r"/api/datasets/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.+))?)?")
 _RESOLVE = re.compile(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -88,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         commit, files = known
         entries = [_entry(name, content) for name, content in sorted(files.items())]
         if action == "tree":
-            self._json([entry for entry in entries if entry["path"].startswith(below or "")])
+            self._json(_below(f"{below}/" if below else "", entries, query.get("recursive") == ["true"]))
         elif action == "paths-info":
             wanted = json.loads(body)["paths"] if body.startswith(b"{") else parse_qs(body.decode())["paths"]
             self._json([entry for entry in entries if entry["path"] in wanted])
@@ -131,9 +135,57 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: what was asked is in `asked`."""
 
 
+def _below(folder: str, entries: list[dict[str, Any]], recursive: bool) -> list[dict[str, Any]]:
+    """What a folder has: its files and folders, or all files at any depth."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        if entry["path"].startswith(folder):
+            first, _, rest = entry["path"].removeprefix(folder).partition("/")
+            if rest and not recursive:
+                found[folder + first] = {"type": "directory", "path": folder + first, "oid": _oid(b"")}
+            else:
+                found[entry["path"]] = entry
+    return list(found.values())
+
+
 def _oid(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0%b" % (len(content), content)).hexdigest()
 
 
 def _entry(name: str, content: bytes) -> dict[str, Any]:
     return {"type": "file", "path": name, "size": len(content), "oid": _oid(content)}
+
+
+def parquet(columns: Mapping[str, Any]) -> bytes:
+    """A Parquet file of columns."""
+    import pyarrow
+    from pyarrow import parquet as files
+
+    written = io.BytesIO()
+    files.write_table(pyarrow.table(columns), written)
+    return written.getvalue()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetHub]:
+    """A Hub that both libraries of this process ask."""
+    with DatasetHub() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        import huggingface_hub.constants
+
+        import datasets
+
+        for module, name in (
+            (datasets.config, "HF_ENDPOINT"),
+            (huggingface_hub.constants, "ENDPOINT"),
+            (huggingface_hub.hf_api, "ENDPOINT"),
+        ):
+            monkeypatch.setattr(module, name, server.endpoint, raising=False)
+        url = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf" / "datasets")
+        yield server
+    huggingface_hub.close_session()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import sys
 
 import pytest
 
 from byte_tokenizer import ByteTokenizer
-from loopback_datasets import DatasetHub
+from loopback_datasets import hub as hub
+from loopback_datasets import parquet
 from zoo.datasets import hub_rows, token_cache
 from zoo.datasets.reading import read
 from zoo.datasets.source import find
@@ -19,49 +18,19 @@ from zoo.errors import DataError, HubError, MissingDependencyError, OfflineError
 from zoo.family import Family
 
 LINES = [f"story {number} of the {'long' if number % 3 else 'short'} winter" for number in range(60)]
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
-)
 
 
 def jsonl(rows):
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def parquet(columns):
-    import pyarrow
-    from pyarrow import parquet as files
-
-    written = io.BytesIO()
-    files.write_table(pyarrow.table(columns), written)
-    return written.getvalue()
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A Hub with the data set user/stories: 60 rows to train on and 2 others. Both libraries ask it."""
-    with DatasetHub() as server:
+@pytest.fixture(autouse=True)
+def stories(request):
+    """The data set user/stories: 60 rows to train on and 2 others."""
+    if "hub" in request.fixturenames:
         rows = [{"text": line, "number": at} for at, line in enumerate(LINES)]
-        server.add("user/stories", {"train.jsonl": jsonl(rows), "test.jsonl": jsonl(rows[:2])})
-        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        import huggingface_hub.constants
-
-        import datasets
-
-        for module, name in (
-            (datasets.config, "HF_ENDPOINT"),
-            (huggingface_hub.constants, "ENDPOINT"),
-            (huggingface_hub.hf_api, "ENDPOINT"),
-        ):
-            monkeypatch.setattr(module, name, server.endpoint, raising=False)
-        url = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
-        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf" / "datasets")
-        yield server
-    huggingface_hub.close_session()
+        files = {"train.jsonl": jsonl(rows), "test.jsonl": jsonl(rows[:2])}
+        request.getfixturevalue("hub").add("user/stories", files)
 
 
 @pytest.fixture
@@ -198,14 +167,6 @@ def test_what_the_hub_does_not_have_is_said(hub):
         hub_rows.settle(find("hf:user/stories@v9"))
     with pytest.raises(HubError, match=r"hf:user/stories:dev cannot be read: .*train"):
         hub_rows.settle(find("hf:user/stories:dev")).rows()
-
-
-def test_pictures_come_as_the_bytes_of_their_files(hub):
-    image = {"bytes": PNG, "path": "a.png"}
-    hub.add("user/pictures", {"train.parquet": parquet({"image": [image, image], "label": [3, 4]})})
-    rows = list(hub_rows.settle(find("hf:user/pictures")).rows())
-    assert [row["label"] for row in rows] == [3, 4]
-    assert rows[0]["image"]["bytes"] == PNG
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zoo import paths
 from zoo.datasets.previews import write
 from zoo.datasets.source import HubData, Source
-from zoo.errors import DataError, HubError, MissingDependencyError, OfflineError
+from zoo.errors import DataError, HubError, MissingDependencyError, OfflineError, ZooError
 from zoo.text_safety import safe_text
 from zoo.weights import network
 
@@ -54,24 +54,32 @@ class RowSource:
             else:  # the prefix says that no local folder of that name is meant
                 name = f"hf://datasets/{hub.repo}"
                 found = datasets.load_dataset(name, revision=self.content, split=hub.split, streaming=True)
+            if found.features is None:  # a format that does not say them, such as CSV
+                found = found._resolve_features()
             found = found.decode(enable=False)
-            first = next(iter(found), None) if found.features is None else None
-        columns = {name: str(getattr(kind, "dtype", "")) for name, kind in (found.features or {}).items()}
-        if first is not None:
-            columns = {name: "string" if isinstance(value, str) else "" for name, value in first.items()}
-        return Rows(self.source, columns, found)
+            kinds = _without_codecs(datasets, found.features)
+            found = found.cast(datasets.Features(kinds))
+        plain = {name: kind for name, kind in kinds.items() if isinstance(kind, datasets.Value)}
+        classes = {name: tuple(kind.names) for name, kind in kinds.items() if hasattr(kind, "names")}
+        columns = {name: plain[name].dtype if name in plain else "" for name in kinds}
+        columns |= dict.fromkeys(classes, "int64")
+        files = "" if hub is None else f"hf://datasets/{hub.repo}@{self.content}/"
+        return Rows(self.source, columns, found, classes, files)
 
 
 @dataclass(frozen=True)
 class Rows:
     """Rows as mappings from column to value; pictures and sound are mappings with their file's "bytes".
 
-    columns: names, and what `datasets` calls their type ("string", "int64", ...); "" where there is no one word.
+    columns: names, and what `datasets` calls their type ("string", "int64", ...); "" for what is no plain value.
+    classes: names of the classes that a column's numbers stand for. files: where files may be that rows only name.
     """
 
     source: Source
     columns: Mapping[str, str]
     stream: Any
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    files: str = ""
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         """Raises HubError when the Hub fails, DataError for what cannot be read."""
@@ -82,6 +90,23 @@ class Rows:
             if row is None:
                 return
             yield row
+
+    def file_bytes(self, value: Mapping[str, Any]) -> bytes:
+        """The picture or recording that a column has or names; empty when it has none.
+
+        Only files of this data set's commit are opened: what a row names is a stranger's word. Raises HubError.
+        """
+        content, path = value.get("bytes"), value.get("path")
+        if isinstance(content, bytes):
+            return content
+        if not self.files or not isinstance(path, str) or not path.startswith(self.files):
+            return b""
+        import huggingface_hub
+
+        with _faults_told(self.source):
+            system = huggingface_hub.HfFileSystem(endpoint=network.endpoint())
+            opened: bytes = system.cat_file(path)
+        return opened
 
     def text_column(self, wanted: str | None) -> str:
         """The column that is asked for, else `text`, else the only one of text. Raises DataError, listing them."""
@@ -98,6 +123,15 @@ class Rows:
             f"{self.source.name} has {len(texts)} columns of text; its columns are {', '.join(self.columns)}",
             hint="name the one that is meant: --set data.column=NAME",
         )
+
+
+def _without_codecs(datasets: Any, features: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns' types, with recordings as plain bytes.
+
+    Even undecoded, `datasets` would ask for torchcodec before it hands out a recording.
+    """
+    recording = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    return {name: recording if isinstance(kind, datasets.Audio) else kind for name, kind in features.items()}
 
 
 def settle(source: Source) -> RowSource:
@@ -174,8 +208,6 @@ def _datasets() -> Any:
 @contextmanager
 def _faults_told(source: Source) -> Iterator[None]:
     """What `datasets` and the Hub's client raise becomes a ZooError; the package raises many kinds for a bad file."""
-    from zoo.errors import ZooError
-
     try:
         yield
     except (ZooError, MemoryError):

@@ -40,6 +40,10 @@ def read(modality: str, source: str, rules: Any, seed: int, *, offline: bool = F
     found = find(source, offline=offline)
     if found.built_in is not None and found.built_in.modality != modality:
         raise DataError(f"the built-in data {source} is {found.built_in.modality}, but {modality} is needed")
+    if found.hub is not None and modality != "text":
+        from zoo.datasets.hub_files import as_files
+
+        found = as_files(found, modality)
     material: Material = importlib.import_module(module).read(found, rules, seed)
     return material
 
