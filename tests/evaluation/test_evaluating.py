@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -40,6 +41,39 @@ def test_a_file_a_folder_and_texts_are_the_same_data(model, works: Path):
     assert given.names == ("text 1", "text 2", "text 3", "text 4")
     assert folder.bits_per_byte == given.bits_per_byte
     assert zoo.evaluate(model(), works / "ash.txt").scores[0].text == texts[0]
+
+
+@pytest.fixture
+def rows(tmp_path):
+    pytest.importorskip("datasets")
+    path = tmp_path / "rows.jsonl"
+    lines = ({"id": str(number), "said": f"line {number}"} for number in range(3))
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_each_row_is_a_document(model, rows):
+    found = zoo.evaluate(model(), rows, column="said")
+    assert found.names == ("row 1", "row 2", "row 3")
+    assert [score.text for score in found.scores] == ["line 0", "line 1", "line 2"]
+    with pytest.raises(DataError, match="2 columns of text") as caught:
+        zoo.evaluate(model(), rows)
+    assert caught.value.hint == "name the one that is meant: --column NAME"
+
+
+def test_of_too_many_rows_the_first_are_measured_and_it_is_said(model, rows, monkeypatch):
+    monkeypatch.setattr("zoo.evaluation.held_out.MOST_CHARACTERS", 10)
+    found = zoo.evaluate(model(), rows, column="said")
+    assert [score.text for score in found.scores] == ["line 0", "line"]
+    assert found.data == f"the first 10 characters of {rows}"
+
+
+def test_a_row_without_text_is_named(model, tmp_path):
+    pytest.importorskip("datasets")
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a"}\n{"text": null}\n')
+    with pytest.raises(DataError, match="row 2 has NoneType, not text, in text"):
+        zoo.evaluate(model(), path)
 
 
 def test_many_documents_are_the_blocks(model):
@@ -110,26 +144,28 @@ def test_a_model_of_another_modality_is_refused(model):
         zoo.evaluate(Model("eye", family, None, network, {}), ["text"])
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory):
-    """A run of 2 steps on four documents, whose seed drew the one that is held out."""
+def trained(source: Path, folder: Path, **rules):
+    """A run of 2 steps of the smallest GPT-2, and its steps."""
     from zoo.training import run as training
     from zoo.training.plan import Plan
     from zoo.training.recipe import Recipe
 
+    shape = {"context": 16, "layers": 1, "width": 16, "heads": 2}
+    plan = Plan(steps=2, batch_size=2, warmup=1, seed=11, evaluate_every=2)
+    begun = training.begin(
+        Recipe("gpt2", shape, str(source), {"vocabulary": 300, **rules}, plan), folder, device="cpu"
+    )
+    return begun, list(training.steps(begun))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory):
+    """A run on four documents, whose seed drew the one that is held out."""
     source = tmp_path_factory.mktemp("works")
     for name in ("ash", "birch", "cedar", "dogwood"):
         lines = (f"The {name} tree counts {number} rings tonight.\n" for number in range(40))
         (source / f"{name}.txt").write_text("".join(lines))
-    recipe = Recipe(
-        "gpt2",
-        {"context": 16, "layers": 1, "width": 16, "heads": 2},
-        str(source),
-        {"vocabulary": 300},
-        Plan(steps=2, batch_size=2, warmup=1, seed=11, evaluate_every=2),
-    )
-    begun = training.begin(recipe, tmp_path_factory.mktemp("runs") / "verse", device="cpu")
-    return begun, list(training.steps(begun))
+    return trained(source, tmp_path_factory.mktemp("runs") / "verse")
 
 
 def test_a_run_is_measured_on_what_it_held_out(run):
@@ -142,6 +178,25 @@ def test_a_run_is_measured_on_what_it_held_out(run):
     whole = zoo.evaluate(str(begun.folder), Path(begun.recipe.source) / f"{name}.txt", device="cpu")
     assert whole.bits_per_byte == found.bits_per_byte
     assert whole.seed is None
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_run_that_measures_a_part_only_is_measured_on_that_part(tmp_path, monkeypatch, rows):
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    texts = [f"The tree of row {number} counts its rings tonight.\n" * 4 for number in range(20)]
+    if rows:
+        pytest.importorskip("datasets")
+        source = tmp_path / "rows.jsonl"
+        source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    else:
+        source = tmp_path / "works"
+        source.mkdir()
+        for number, text in enumerate(texts):
+            (source / f"{number:02}.txt").write_text(text)
+    begun, _ = trained(source, tmp_path / "run", held_out_share=0.4, held_out_characters=333)
+    found = zoo.evaluate(str(begun.folder), device="cpu")
+    assert found.bytes == 333
+    assert found.bits_per_byte.value == pytest.approx(begun.best, rel=1e-5)
 
 
 def test_without_data_only_a_run_can_be_measured(tiny, model):

@@ -60,6 +60,7 @@ def evaluate(
     model: str | Target | Model,
     data: str | Path | Sequence[str] | HeldOut | None = None,
     *,
+    column: str | None = None,
     window: int | None = None,
     stride: int | None = None,
     batch_size: int | None = None,
@@ -70,7 +71,8 @@ def evaluate(
 ) -> TextEvaluation:
     """Perplexity, nats a token and bits a byte of a text model on text that it was not trained on.
 
-    data: a text file, a folder of them, a built-in name, or texts; None for what a run of `zoo train` held out.
+    data: a text file, a folder of them, a built-in name, rows (hf:user/name, FILE.parquet), or texts; None for what a
+    run of `zoo train` held out. column: of rows, the one that is text.
     model, window, stride, batch_size, device, dtype, offline: as for `zoo.score`. report: called with the number of
     tokens done so far.
     Raises CapabilityError for a model that is not one of text, DataError when the data cannot be read or has no
@@ -80,7 +82,7 @@ def evaluate(
     if not isinstance(loaded, TextModel):
         what = loaded.family.modality
         raise CapabilityError(f"{loaded.name} makes {what}, but only text models are evaluated so far")
-    found = _held_out(loaded, data, offline)
+    found = _held_out(loaded, data, column, offline)
     over = windows(loaded.context, window, stride)
     present = [(document.name, text) for document in found.documents if (text := document.text)]
     if not present:
@@ -90,14 +92,16 @@ def evaluate(
     return _summary(loaded, names, tuple(scores), found, over)
 
 
-def _held_out(model: Model, data: str | Path | Sequence[str] | HeldOut | None, offline: bool) -> HeldOut:
+def _held_out(
+    model: Model, data: str | Path | Sequence[str] | HeldOut | None, column: str | None, offline: bool
+) -> HeldOut:
     if isinstance(data, HeldOut):
         return data
     if data is None:
         beside = next(iter(model.files.values()), None)
         return held_out.of_run(beside.parent if beside else None, model.name, offline=offline)
     if isinstance(data, str | Path):
-        return held_out.named(str(data), offline=offline)
+        return held_out.named(str(data), column=column, offline=offline)
     documents = tuple(Document(f"text {number}", text) for number, text in enumerate(data, 1))
     return HeldOut(f"{len(documents)} texts", documents)
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.datasets import text as data
+from zoo.datasets import hub_rows
+from zoo.datasets.corpus import first_characters
 from zoo.datasets.documents import Document, of_files
+from zoo.datasets.row_corpus import RowCorpus
 from zoo.datasets.source import Source, find
-from zoo.errors import CapabilityError, DataError, UsageError
+from zoo.datasets.text import split
+from zoo.errors import DataError, UsageError
+
+MOST_CHARACTERS = 4_000_000
+"""Of rows, which may be more than memory holds; the first ones are measured on."""
+_RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True)
@@ -21,42 +29,76 @@ class HeldOut:
     seed: int | None = None
 
 
-def named(*sources: str, offline: bool = False) -> HeldOut:
-    """All documents of one source or several (see `zoo.datasets.source.find`). Raises DataError."""
-    found = [_documents(find(source, offline=offline)) for source in sources]
-    return HeldOut(", ".join(sources), tuple(document for documents in found for document in documents))
+def named(*sources: str, column: str | None = None, offline: bool = False) -> HeldOut:
+    """All text of one source or several (see `zoo.datasets.source.find`): of files, or of a column of rows.
+
+    A row is a document. Of rows with more than `MOST_CHARACTERS`, the first are taken, and the name says so.
+    Raises DataError, and what asking the Hub raises.
+    """
+    found = [_whole(name, find(name, offline=offline), column) for name in sources]
+    documents = tuple(document for each in found for document in each.documents)
+    return HeldOut(", ".join(each.name for each in found), documents)
 
 
-def of_run(folder: Path | None, name: str, *, modality: str = "text", offline: bool = False) -> HeldOut:
-    """What the run in a folder held out: its recipe says of which data, by which rules and seed.
+def _whole(name: str, source: Source, column: str | None) -> HeldOut:
+    if not _has_rows(source):
+        return HeldOut(name, of_files(source))
+    texts = list(first_characters(_rows(source, column), MOST_CHARACTERS))
+    if sum(map(len, texts)) >= MOST_CHARACTERS:
+        name = f"the first {MOST_CHARACTERS:,} characters of {name}"
+    return HeldOut(name, tuple(Document(f"row {number}", text) for number, text in enumerate(texts, 1)))
+
+
+def _rows(source: Source, column: str | None) -> Iterator[Document]:
+    """Each row's text as a document."""
+    rows = hub_rows.settle(source).rows()
+    try:
+        wanted = rows.text_column(column)
+    except DataError as error:
+        hint = "name the one that is meant: --column NAME" if error.hint else ""
+        raise DataError(str(error), hint=hint) from error
+    for number, row in enumerate(rows, 1):
+        text = row[wanted]
+        if not isinstance(text, str):
+            raise DataError(f"{source.name}: row {number} has {type(text).__name__}, not text, in {wanted}")
+        yield Document(f"row {number}", text)
+
+
+def _has_rows(source: Source) -> bool:
+    return source.path is None or source.path.suffix.lower() in hub_rows.ROW_FILES
+
+
+def of_run(folder: Path | None, name: str, *, offline: bool = False) -> HeldOut:
+    """What the run in a folder measures on: its recipe says of which data, by which rules and seed.
 
     name: the model as a person named it. Raises UsageError when there is no run in the folder or it held nothing out,
-    CapabilityError for other data than text, DataError when the data cannot be read.
+    DataError when the data cannot be read.
     """
-    from zoo import settings
-    from zoo.datasets import reading
     from zoo.training import recipe
 
-    if folder is None or not (folder / "recipe.yaml").is_file():
+    if folder is None or not (folder / _RECIPE).is_file():
         raise UsageError(
             f"{name} is no run with held-out data of its own", hint="say what to measure on: --data D"
         )
-    if modality != "text":
-        raise CapabilityError(f"{name} makes {modality}, but only text models are evaluated so far")
-    said = recipe.read(folder / "recipe.yaml")
+    said = recipe.read(folder / _RECIPE)
     if not said.source:
         raise DataError(f"the recipe of {name} does not say what it was trained on", hint="say it: --data D")
-    rules: Any = settings.make(
-        reading.rules_class(modality), dict(said.data), what=f"data in the recipe of {name}"
-    )
-    source = find(said.source, offline=offline)
-    held_out = data.split(_documents(source), rules, said.plan.seed).held_out
-    if not held_out:
+    source, seed = find(said.source, offline=offline), said.plan.seed
+    rules = _text_rules(said.data, name)
+    if _has_rows(source):
+        texts = RowCorpus(hub_rows.settle(source), rules, seed).measured()
+        documents = tuple(Document(f"held out {number}", text) for number, text in enumerate(texts, 1))
+    else:
+        held_out = split(of_files(source)[: rules.documents], rules, seed).held_out
+        texts = list(first_characters(held_out, rules.held_out_characters))
+        documents = tuple(Document(item.name, text) for item, text in zip(held_out, texts, strict=False))
+    if not documents:
         raise UsageError(f"{name} held nothing out", hint="say what to measure on: --data D")
-    return HeldOut(f"held out of {said.source}", held_out, said.plan.seed)
+    return HeldOut(f"held out of {said.source}", documents, seed)
 
 
-def _documents(source: Source) -> tuple[Document, ...]:
-    if source.path is None:
-        raise DataError(f"{source.name} cannot be read as text")
-    return of_files(source)
+def _text_rules(said: Any, name: str) -> Any:
+    from zoo import settings
+    from zoo.datasets import reading
+
+    return settings.make(reading.rules_class("text"), dict(said), what=f"data in the recipe of {name}")

@@ -38,8 +38,12 @@ def _eval(
             "--data",
             "-d",
             metavar="D",
-            help="A text file, a folder of .txt files, or a built-in name; may be given again.",
+            help="A text file, a folder of .txt files, a built-in name, or rows: hf:user/name:test or FILE.parquet;"
+            " may be given again.",
         ),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column of rows that is text.", show_default=False)
     ] = None,
     window: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Tokens seen at most; the context when left out.")
@@ -75,7 +79,7 @@ def _eval(
     from zoo.evaluation.text import tokenizer_of
 
     if data:
-        measured = held_out.named(*data, offline=offline)
+        measured = held_out.named(*data, column=column, offline=offline)
     else:
         measured = held_out.of_run(target.folder, model, offline=offline)
     saved = None if output is None else saving.lines_file(output, replace=yes)
