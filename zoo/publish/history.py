@@ -28,7 +28,7 @@ _COUNTS = ("samples", "documents", "rows", "tokens", "bytes", "images")
 """How the name of a result ends that says on how much was measured, the most telling first."""
 _COUNTED = re.compile(r"(\d[\d,]*) held out")
 _SOURCES = ("source", "name", "path", "data")
-_START = r"(?:file://)?(?:~[\w.-]*|[A-Za-z]:|\\\\|(?=/))[/\\]+(?=\S)"
+_START = r"(?:file://)?(?:~[\w.-]*|[A-Za-z]:|(?=/|\\\\))[/\\]+(?=\S)"
 _PATH = re.compile(rf"""(?<![\w.:/\\~-]){_START}(?P<path>[^\n"'`<>|,;]*)""")
 """A path of a machine, which may hold spaces: not within a name, a relative path or an address."""
 
@@ -66,7 +66,8 @@ class History:
 
     @property
     def recipe_text(self) -> str:
-        return yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True, default_flow_style=False)
+        text = yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True, default_flow_style=False)
+        return safe_text(text, newlines=True)
 
 
 def read(folder: Path, step: int | None = None) -> History:

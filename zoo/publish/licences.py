@@ -76,7 +76,7 @@ def front_matter(licence: str) -> dict[str, Any]:
     """The Hub's words for an SPDX licence in a card's YAML: its own identifier, or "other" with name and link."""
     name = licence.lower().removesuffix("-only").removesuffix("-or-later")
     name = _HUB_NAMES.get(name, name)
-    if name in _HUB:
+    if name in _HUB or name in _HUB_NAMES.values():
         return {"license": name}
     link = "https://spdx.org/licenses/" + (
         "" if " " in licence or "LicenseRef" in licence else f"{licence}.html"
