@@ -149,6 +149,24 @@ def test_a_column_that_is_not_clear_lists_them_all():
         rows.text_column("c")
 
 
+def test_names_of_columns_are_shown_without_what_a_terminal_would_obey():
+    rows = hub_rows.Rows(find("hf:user/stories"), {"a\x1b[2J": "int64"}, None)
+    with pytest.raises(DataError, match="has 0 columns of text") as unclear:
+        rows.text_column(None)
+    assert "\x1b" not in str(unclear.value)
+
+
+def test_what_another_process_has_seen_of_the_rows_is_not_streamed_again(hub, tokenizer, pairs):
+    """Both begin before either has gone through the rows; the second then finds the ids stored."""
+    first, second = (bound("hf:user/stories", held_out_share=0.2) for _ in range(2))
+    first.rows(pairs(), seed=0)
+    hub.asked.clear()
+    second.rows(pairs(), seed=0)
+    assert second.summary == first.summary
+    assert second._corpus.measured() == first._corpus.measured()
+    assert hub.asked == []
+
+
 def test_a_column_of_numbers_is_not_text(hub, tokenizer, pairs):
     with pytest.raises(DataError, match="row 1 has int, not text, in number"):
         bound("hf:user/stories", column="number").rows(pairs(), seed=0)

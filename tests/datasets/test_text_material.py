@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -88,6 +89,38 @@ def test_a_window_longer_than_the_context_is_refused(works, family, files, pairs
     found.bind(family, files)
     with pytest.raises(UsageError, match="window is 9, but the network's context is 8 tokens"):
         found.rows(pairs(), seed=0)
+
+
+def test_a_tokenizer_of_another_model_is_refused(works, family, files, pairs):
+    network = pairs()
+    network.vocabulary = 100
+    found = material(works)
+    found.bind(family, files)
+    with pytest.raises(DataError, match="the text has the token id 256, but the network knows 0 to 99"):
+        found.rows(network, seed=0)
+
+
+def test_the_first_documents_only_are_read(works, family, files, pairs):
+    found = material(works, documents=2, held_out=("ash",))
+    found.bind(family, files)
+    assert found.rows(pairs(), seed=0).ids.tolist() == [256, *(works / "birch.txt").read_bytes()]
+
+
+def test_no_more_is_measured_than_the_rules_say(works, family, files, pairs, monkeypatch):
+    from zoo.evaluation import text as bits
+
+    seen = []
+
+    def measure(network, tokenizer, texts, window):
+        seen.extend(texts)
+        return SimpleNamespace(per_byte=1.5)
+
+    monkeypatch.setattr(bits, "bits_per_byte", measure)
+    found = material(works, held_out=("ash", "birch"), held_out_characters=1000)
+    found.bind(family, files)
+    assert found.evaluate(pairs()) == {"held_out_bits_per_byte": 1.5}
+    ash = (works / "ash.txt").read_text()
+    assert seen == [ash, (works / "birch.txt").read_text()[: 1000 - len(ash)]]
 
 
 def test_what_is_held_out_is_measured_in_bits_per_byte(works, family, files, pairs):

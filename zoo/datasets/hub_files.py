@@ -75,7 +75,7 @@ def _archive(path: Path, rows: Rows) -> None:
             content = rows.file_bytes(row[column]) if column is not None else b""
             if not content:
                 raise DataError(
-                    f"{rows.source.name}: row {number + 1} has no file; its columns are {', '.join(row)}"
+                    f"{rows.source.name}: row {number + 1} has no file; its columns are {rows.named()}"
                 )
             name = f"{number:08d}{_suffix(content)}"
             archive.writestr(name, content)
@@ -110,7 +110,7 @@ def _table(path: Path, rows: Rows) -> None:
     """A CSV of the columns that are no lists and no files."""
     plain = [name for name, kind in rows.columns.items() if kind]
     if not plain:
-        raise DataError(f"{rows.source.name} has no column of plain values; it has {', '.join(rows.columns)}")
+        raise DataError(f"{rows.source.name} has no column of plain values; it has {rows.named()}")
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(plain)

@@ -108,19 +108,23 @@ class Rows:
             opened: bytes = system.cat_file(path)
         return opened
 
+    def named(self) -> str:
+        """The columns' names, for people; they are a stranger's words."""
+        return safe_text(", ".join(self.columns))[:_MOST_SHOWN]
+
     def text_column(self, wanted: str | None) -> str:
         """The column that is asked for, else `text`, else the only one of text. Raises DataError, listing them."""
         texts = [name for name, kind in self.columns.items() if kind in ("string", "large_string")]
         if wanted is not None:
             if wanted in self.columns:
                 return wanted
-            raise DataError(f"{self.source.name} has no column {wanted!r}; it has {', '.join(self.columns)}")
+            raise DataError(f"{self.source.name} has no column {wanted!r}; it has {self.named()}")
         if "text" in texts:
             return "text"
         if len(texts) == 1:
             return texts[0]
         raise DataError(
-            f"{self.source.name} has {len(texts)} columns of text; its columns are {', '.join(self.columns)}",
+            f"{self.source.name} has {len(texts)} columns of text; its columns are {self.named()}",
             hint="name the one that is meant: --set data.column=NAME",
         )
 

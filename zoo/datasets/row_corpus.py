@@ -18,6 +18,7 @@ from zoo.datasets.previews import write
 from zoo.datasets.text import TextRules
 from zoo.errors import DataError, UsageError
 from zoo.noise import Noise
+from zoo.text_safety import safe_text
 
 _DRAWN_AT_ONCE = 4096
 
@@ -43,7 +44,7 @@ class RowCorpus:
         self._source, self._rules, self._seed = source, rules, seed
         said = (source.source.name, source.content, rules.column, rules.documents, rules.held_out_share)
         self._digest = token_cache.key("rows 1", repr((*said, rules.held_out_characters, seed)))
-        self._seen = _read(self._place())
+        self._seen: _Seen | None = None
 
     def train(self) -> Iterator[Document]:
         rows = self._source.rows()
@@ -52,8 +53,9 @@ class RowCorpus:
         for count, (row, is_held_out) in enumerate(zip(rows, self._held_out(), strict=False), start=1):
             text = row[column]
             if not isinstance(text, str):
+                kind = type(text).__name__
                 raise DataError(
-                    f"{self._source.source.name}: row {count} has {type(text).__name__}, not text, in {column}"
+                    f"{rows.source.name}: row {count} has {kind}, not text, in {safe_text(column)}"
                 )
             if is_held_out:
                 held_out += 1
@@ -70,22 +72,25 @@ class RowCorpus:
         _write(self._place(), self._seen)
 
     def measured(self) -> list[str]:
-        return self._all_seen().texts
+        if self._known() is None:
+            for _ in self.train():
+                pass
+        assert self._seen is not None
+        return self._seen.texts
 
     def digest(self) -> str:
         """Of what decides the documents: the data set's commit, or the file's content, and the rules."""
         return self._digest
 
     def summary(self) -> str:
-        if self._seen is None:
+        if (seen := self._known()) is None:
             return f"documents of {self._source.source.name}"
-        return f"{self._seen.documents:,} documents, {self._seen.held_out:,} held out"
+        return f"{seen.documents:,} documents, {seen.held_out:,} held out"
 
-    def _all_seen(self) -> _Seen:
+    def _known(self) -> _Seen | None:
+        """What is known of the rows, perhaps since another process went through them."""
         if self._seen is None:
-            for _ in self.train():
-                pass
-        assert self._seen is not None
+            self._seen = _read(self._place())
         return self._seen
 
     def _held_out(self) -> Iterator[bool]:

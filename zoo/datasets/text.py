@@ -164,38 +164,3 @@ def read(source: Source, rules: TextRules, seed: int) -> TextMaterial:
     from zoo.datasets.text_material import TextMaterial
 
     return TextMaterial(source, rules, seed)
-
-
-DataRules = TextRules
-
-
-@dataclass(frozen=True, eq=False)
-class TextBatches:
-    """`TextRows` by the step: what `zoo.training.run` reads until it reads rows."""
-
-    ids: np.ndarray
-    window: int
-    batch_size: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        self._rows  # noqa: B018 - refuses a text that is too short
-
-    @functools.cached_property
-    def _rows(self) -> TextRows:
-        return TextRows(self.ids, self.window, self.seed)
-
-    @property
-    def windows(self) -> int:
-        return self._rows.epoch
-
-    @property
-    def predictions(self) -> int:
-        return self.batch_size * self.window
-
-    @property
-    def fingerprint(self) -> str:
-        return self._rows.fingerprint
-
-    def batch(self, step: int) -> torch.Tensor:
-        return self._rows.rows((step - 1) * self.batch_size, self.batch_size)
