@@ -11,9 +11,9 @@ import pytest
 
 from zoo.datasets import builtin
 from zoo.datasets.builtin import BUILT_IN
-from zoo.datasets.reading import read
+from zoo.datasets.reading import read, rules_class
 from zoo.datasets.source import find
-from zoo.datasets.text import TextRules, read_documents
+from zoo.datasets.text import read_documents
 from zoo.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,9 +63,20 @@ def test_shakespeare_is_the_text_of_the_recipes_own_script():
     assert prepare.normalised(text) == text
 
 
-def test_shakespeare_is_read_as_text():
-    found = read("text", "shakespeare", TextRules(held_out=("macbeth",)), seed=0)
-    assert found.summary == "42 documents, 1 held out"
+@pytest.mark.parametrize(
+    ("name", "summary"),
+    [
+        ("shakespeare", "42 documents, 2 held out"),
+        ("mnist", "10,000 gray images of 28x28, 500 held out"),
+        ("digits", "1,797 gray images of 8x8, 90 held out"),
+        ("emoji", "300 colour images of 64x64, 15 held out"),
+        ("drums", "from 64 recordings"),
+        ("smiles", "4,999 molecules of up to 276 tokens, 250 held out"),
+    ],
+)
+def test_each_is_read_by_its_modalitys_reader(name, summary):
+    modality = BUILT_IN[name].modality
+    assert summary in read(modality, name, rules_class(modality)(), seed=0).summary
 
 
 @pytest.mark.parametrize(("name", "side"), [("mnist", 28), ("digits", 8)])
