@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import warnings
@@ -15,9 +16,8 @@ def launch(words: Sequence[str], processes: int, *, cpu: bool) -> int:
 
     Accelerate's own configuration (`accelerate config`) decides on the rest: machines, FSDP, mixed precision.
     """
-    os.environ.setdefault(
-        "LOGLEVEL", "CRITICAL"
-    )  # of torch's launcher, read when it is imported; we say what it would
+    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # of torch's launcher, whose children say what failed
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     from accelerate.commands import launch as accelerate
     from accelerate.commands.config.config_args import default_config_file
     from torch.distributed.elastic.multiprocessing.api import SignalException

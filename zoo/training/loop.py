@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from zoo.datasets.material import Rows
-from zoo.errors import TrainingError, UsageError
+from zoo.errors import TrainingError
 from zoo.noise import Noise
 from zoo.training import processes
 from zoo.training.learner import Learner
@@ -98,13 +98,7 @@ class _Loop:
     objectives: Mapping[str, nn.Module]
 
     def __post_init__(self) -> None:
-        shares = self.accelerator.num_processes * self.plan.accumulation
-        self.share, left = divmod(self.plan.batch_size, shares)
-        if left:
-            raise UsageError(
-                f"plan.batch_size is {self.plan.batch_size}, but must be a multiple of {shares}: "
-                f"{self.accelerator.num_processes} processes x plan.accumulation {self.plan.accumulation}"
-            )
+        self.share = self.plan.share(self.accelerator.num_processes)
 
     def step(self, number: int) -> tuple[dict[str, float], float, float]:
         """Change the weights once; returns losses, gradient norm and learning rate."""
@@ -165,9 +159,20 @@ def _on(device: torch.device, batch: Any) -> Any:
 @contextmanager
 def _own_randomness(noise: Noise, turn: str, device: torch.device) -> Iterator[None]:
     """torch's generators seeded for these rows' dropout, and afterwards as they were for everybody else."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(noise.rows(1, f"dropout {turn}").uniform()[0] * 2**53))
+    seed = int(noise.rows(1, f"dropout {turn}").uniform()[0] * 2**53)
+    there: Any = torch.get_device_module(device) if device.type != "cpu" else None
+    before = torch.get_rng_state(), there and there.get_rng_state()
+    torch.default_generator.manual_seed(
+        seed
+    )  # torch.manual_seed formats the stack for devices that are not there
+    if there:
+        there.manual_seed(seed)
+    try:
         yield
+    finally:
+        torch.set_rng_state(before[0])
+        if there:
+            there.set_rng_state(before[1])
 
 
 def _require_finite(

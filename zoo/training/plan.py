@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from zoo.errors import UsageError
 from zoo.settings import setting
 
 _LARGEST_DECAY = 0.9999999  # below one, or nothing would ever be learned
@@ -61,6 +62,17 @@ class Plan:
     def due(self, every: int, step: int) -> bool:
         """Whether something done `every` so many steps, and at the end, is done after this one."""
         return step == self.steps or (every > 0 and step % every == 0)
+
+    def share(self, processes: int) -> int:
+        """Rows that a process computes at once. Raises UsageError when a batch cannot be divided evenly."""
+        shares = processes * self.accumulation
+        share, left = divmod(self.batch_size, shares)
+        if left:
+            raise UsageError(
+                f"plan.batch_size is {self.batch_size}, but must be a multiple of {shares}: "
+                f"{processes} processes x plan.accumulation {self.accumulation}"
+            )
+        return share
 
     def counted(self, epoch: int, rows_a_step: int) -> Plan:
         """The plan with epochs written as steps. epoch: the rows in one. rows_a_step: see `Learner`."""

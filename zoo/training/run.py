@@ -81,7 +81,7 @@ def begin(
     Of several processes, all call this and one writes. Raises UsageError, DataError, and what finding and loading a
     model raises.
     """
-    processes.state(device)
+    state = processes.state(device)
     if not processes.is_main():
         processes.wait()
         return _opened(folder, device, offline)
@@ -92,6 +92,7 @@ def begin(
         reading.rules_class(origin.family.modality), dict(wanted.data), what=f"data of {wanted.start}"
     )
     _check_config(origin, wanted)
+    wanted.plan.share(state.num_processes)
     with _new(folder, force=force):
         material = reading.read(
             origin.family.modality, wanted.source, rules, wanted.plan.seed, offline=offline

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from zoo.training.run import Run
     from zoo_cli.stopping import Stopping
 
+_TIME_TO_SAY = 5.0  # seconds that a process waits before it says what the main one may be saying
 HELP = """Train START on data, and write weights, recipe, metrics and checkpoints into the folder RUN.
 
 START is a model, whose weights are trained on, or a family such as gpt2, of which a new network is made. The best
@@ -107,7 +110,7 @@ def _train(
     if processes > 1 and not others.launched():
         raise typer.Exit(_launched(processes, device))
     main = others.is_main()
-    with Stopping() as stopping, loading.warnings_shown(main):
+    with _said_once(main), Stopping() as stopping, loading.warnings_shown(main):
         if resume:
             run = training.resume(output, device=device, offline=offline, source=data or "")
         else:
@@ -120,6 +123,17 @@ def _train(
         raise typer.Exit(stopping.code)
     if main:
         _report(run, last, as_json=as_json, quiet=quiet)
+
+
+@contextmanager
+def _said_once(main: bool) -> Iterator[None]:
+    """What all processes fail at is said by the main one: the launcher ends the others when that has failed."""
+    try:
+        yield
+    except Exception:
+        if not main:
+            time.sleep(_TIME_TO_SAY)
+        raise
 
 
 def _launched(processes: int, device: str) -> int:
