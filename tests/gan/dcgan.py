@@ -28,7 +28,7 @@ class Config:
     """The two networks."""
 
     channels: int = setting(1, help="of a pixel", minimum=1)
-    height: int = setting(8, help="of an image, 4 times a power of two", minimum=8, unit="pixels")
+    height: int = setting(8, help="of an image, a power of two", minimum=8, unit="pixels")
     width: int = setting(8, help="of an image, as its height", minimum=8, unit="pixels")
     latents: int = setting(32, help="numbers that an image is made from", minimum=1)
     features: int = setting(32, help="channels beside the image, doubled at each halving", minimum=1)
@@ -56,9 +56,9 @@ layer_norm: Norm = functools.partial(nn.GroupNorm, 1)
 
 
 def halvings(config: Config) -> int:
-    """How often an image is halved to 4x4. Raises UsageError for sizes where that cannot be."""
-    steps = int(math.log2(config.height / 4))
-    if config.height != config.width or 4 * 2**steps != config.height:
+    """How often an image is halved to 2x2. Raises UsageError for sizes where that cannot be."""
+    steps = int(math.log2(config.height / 2))
+    if config.height != config.width or 2 * 2**steps != config.height:
         raise UsageError(
             f"images are {config.width}x{config.height}, but must be square, of 8, 16, 32, ... pixels"
         )
@@ -73,7 +73,7 @@ class Generator(nn.Sequential):
         wide = config.features * 2 ** (steps - 1)
         layers: list[nn.Module] = [
             nn.Unflatten(1, (config.latents, 1, 1)),
-            nn.ConvTranspose2d(config.latents, wide, 4, bias=False),  # (B, wide, 4, 4)
+            nn.ConvTranspose2d(config.latents, wide, 2, bias=False),  # (B, wide, 2, 2)
         ]
         for step in reversed(range(steps)):
             out = config.features * 2 ** (step - 1) if step else config.channels
@@ -93,7 +93,7 @@ class Critic(nn.Sequential):
             normed = [norm(out)] if step else []  # the paper leaves the first layer without
             layers += [nn.Conv2d(wide, out, 4, 2, 1, bias=not step), *normed, nn.LeakyReLU(0.2)]
             wide = out
-        super().__init__(*layers, nn.Conv2d(wide, 1, 4), nn.Flatten(0))
+        super().__init__(*layers, nn.Conv2d(wide, 1, 2), nn.Flatten(0))
 
 
 def first_weights(module: nn.Module) -> None:
