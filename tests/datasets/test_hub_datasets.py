@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import pytest
 
@@ -185,6 +186,19 @@ def test_what_the_hub_does_not_have_is_said(hub):
         hub_rows.settle(find("hf:user/stories@v9"))
     with pytest.raises(HubError, match=r"hf:user/stories:dev cannot be read: .*train"):
         hub_rows.settle(find("hf:user/stories:dev")).rows()
+
+
+def test_a_hub_that_fails_on_the_way_leaves_no_ids_behind(hub, tokenizer, pairs, monkeypatch):
+    """The second of two files is answered with an error however often it is asked for."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    rows = jsonl([{"text": line} for line in LINES])
+    hub.add("user/stories", {"train-0.jsonl": rows, "train-1.jsonl": rows})
+    hub.fail = "train-1.jsonl"
+    with pytest.raises(HubError, match=r"hf:user/stories cannot be read: .*500"):
+        bound("hf:user/stories").rows(pairs(), seed=0)
+    assert [path.suffix for path in token_cache.folder().iterdir()] == [".lock"]
+    hub.fail = ""
+    assert bound("hf:user/stories").rows(pairs(), seed=0).epoch > 100
 
 
 @pytest.mark.parametrize(

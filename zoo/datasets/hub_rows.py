@@ -5,10 +5,10 @@ Rows come one at a time, in the order of the files; no code of the data set's au
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,8 +167,9 @@ def _newest_commit(source: Source) -> str:
     if not _COMMIT.fullmatch(commit):
         raise HubError(f"the Hub says {safe_text(commit)[:60]!r} is the commit of {source.name}")
     remembered = _remembered(source.hub)
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    write(remembered, commit.encode())
+    with contextlib.suppress(OSError):  # only a later offline run would miss it
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        write(remembered, commit.encode())
     return commit
 
 
@@ -209,7 +210,7 @@ def _datasets() -> Any:
     return datasets
 
 
-@contextmanager
+@contextlib.contextmanager
 def _faults_told(source: Source) -> Iterator[None]:
     """What `datasets` and the Hub's client raise becomes a ZooError; the package raises many kinds for a bad file."""
     try:

@@ -112,6 +112,7 @@ def _read(path: Path) -> _Seen | None:
 
 
 def _write(path: Path, seen: _Seen) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     said = {"documents": seen.documents, "held_out": seen.held_out, "texts": seen.texts}
-    write(path, json.dumps(said).encode())
+    with token_cache.writing():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, json.dumps(said).encode())

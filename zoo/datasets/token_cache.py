@@ -22,6 +22,7 @@ from zoo.errors import DiskSpaceError
 _MAGIC = b"zoo tokens 1"
 _HEADER = struct.Struct("<12sIQ32s8x")  # magic, bytes an id, ids, sha256 of the ids
 _HASHED_AT_ONCE = 2**20  # ids
+_HINT = "ZOO_HOME names another folder for the zoo's own files"
 
 
 def folder() -> Path:
@@ -62,7 +63,7 @@ def cached(name: str, width: np.dtype, parts: Iterable[Sequence[int]]) -> np.nda
     """
     if (found := find(name, width)) is not None:
         return found
-    with _place_told():
+    with writing():
         folder().mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder() / f"{name}.lock")
         lock.acquire()
@@ -91,7 +92,7 @@ def _store(path: Path, width: np.dtype, parts: Iterable[Sequence[int]]) -> None:
     )  # one left by a process that was killed is written over: the lock is ours
     digest, count = hashlib.sha256(), 0
     try:
-        with _place_told(), aside.open("wb") as file:
+        with writing(), aside.open("wb") as file:
             file.write(bytes(_HEADER.size))
             for part in parts:
                 ids = np.asarray(part, dtype=width)
@@ -102,18 +103,16 @@ def _store(path: Path, width: np.dtype, parts: Iterable[Sequence[int]]) -> None:
             file.write(_HEADER.pack(_MAGIC, width.itemsize, count, digest.digest()))
             file.flush()
             os.fsync(file.fileno())
-        with _place_told():
+        with writing():
             aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
 
 
-_HINT = "ZOO_HOME names another folder for the zoo's own files"
-
-
 @contextmanager
-def _place_told() -> Iterator[None]:
+def writing() -> Iterator[None]:
+    """What the disk refuses becomes a DiskSpaceError."""
     try:
         yield
     except OSError as error:
