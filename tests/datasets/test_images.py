@@ -200,6 +200,7 @@ def test_an_array_file_is_mapped_not_loaded(tmp_path):
         ({"images": GRID}, "has no array `labels`"),
         ({"images": GRID, "labels": np.zeros(4, np.int64)}, r"labels are int64 \(4,\), but must be"),
         ({"images": GRID, "labels": np.array([0, 1, -1, 2, 3])}, "whole numbers from 0"),
+        ({"images": GRID, "labels": np.array([0, 1, 2, 3, 10**9])}, "whole numbers from 0"),
         ({"images": GRID, "labels": np.zeros(5)}, "labels are float64"),
         ({"images": np.array([object()])}, "cannot be read: Object arrays cannot be loaded"),
     ],
@@ -233,7 +234,7 @@ def saved(**how):
     [
         ("a.png", b"no image at all", r"a\.png is not a PNG, JPEG or WebP image"),
         ("a.png", b"", r"a\.png is not a PNG, JPEG or WebP image"),
-        ("a.png", b"GIF89a" + bytes(100), r"a\.png is not a PNG, JPEG or WebP image"),
+        ("a.png", saved(format="gif"), r"a\.png is not a PNG, JPEG or WebP image"),
         ("a.png", saved(format="png")[:5000], r"a\.png is damaged"),
         ("a.jpg", saved(format="jpeg")[:2000], r"a\.jpg is damaged"),
         ("a.webp", saved(format="webp", lossless=True)[:5000], r"a\.webp is"),
@@ -311,13 +312,13 @@ def test_held_out_images_are_measured_and_never_trained_on(tmp_path):
 def test_a_preview_is_one_png_with_every_sample(folder, tmp_path):
     found = material(folder)
     found.bind(family("image"), {})
-    value = torch.tensor([-1.0, 0.2, 7.0])[:, None, None].expand(3, 4, 5)
+    value = torch.tensor([-1.0, 0.206, 7.0])[:, None, None].expand(3, 4, 5)
     [path] = found.preview(Constant(value).train(), 5, seed=1, stem=tmp_path / "step-1.5")
     assert path == tmp_path / "step-1.5.png"
     with Image.open(path) as image:
         image.load()
         assert image.size == (3 * 7 + 2, 2 * 6 + 2)  # three columns, two lines
-        assert image.getpixel((2, 2)) == image.getpixel((9, 11)) == (0, 153, 255)
+        assert image.getpixel((2, 2)) == image.getpixel((9, 11)) == (0, 154, 255)
         assert image.getpixel((16, 11)) == image.getpixel((0, 0)) == (255, 255, 255)
 
 

@@ -159,8 +159,8 @@ def _mean_loss(network: Any, turn: str, held_out: Selection, seed: int) -> float
     values = sum(math.prod(array.shape[1:]) for array in held_out.arrays)
     rows = min(_MOST_ROWS_A_PART, max(1, _VALUES_A_PART // max(1, values)))
     total = 0.0
-    # a critic's loss may hold the gradient of its output, as in WGAN-GP, so autograd stays on
-    with evaluating(network), torch.inference_mode(mode=False), torch.enable_grad():
+    # a critic's loss may hold the gradient of its output, as in WGAN-GP, so autograd is on whatever it is outside
+    with evaluating(network), torch.inference_mode(mode=False):
         for first in range(0, len(held_out), rows):
             at = np.arange(first, min(first + rows, len(held_out)))
             loss = network.loss(moved(held_out.batch(at), device_of(network)), turn, Noise(seed, first))
