@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import plugins, settings
-from zoo.errors import NoWeightsError, PluginError, UnknownModelError, UsageError, WeightsError
+from zoo.errors import NoWeightsError, PluginError, TensorsError, UnknownModelError, UsageError, WeightsError
 from zoo.family import Family
 from zoo.registry.catalogue import catalogue
 from zoo.registry.entry import ModelEntry, Weights
@@ -201,7 +201,10 @@ def _check_agreement(target: Target, files: Mapping[str, Path]) -> None:
     from zoo.weights import tensors
 
     for path in weight_files(files)[:1]:
-        said = tensors.zoo_metadata(path)
+        try:
+            said = tensors.zoo_metadata(path)
+        except TensorsError:
+            return  # who loads it is told what is wrong with it
         if said is None:
             return
         same = (said.plugin, said.family) == (target.plugin, target.family.name)
