@@ -211,8 +211,10 @@ def _summary(run: Run, last: Step | None, best: float | None) -> dict[str, Any]:
         "family": run.origin.family.name,
         "parameters": run.parameters,
         "steps": run.learner.step,
+        "loss": last.loss if last else None,
         "losses": dict(last.losses) if last else {},
         "measure": run.measure or None,
         "best": best,
+        "held_out_bits_per_byte": best if run.measure == "held_out_bits_per_byte" else None,
         "seconds": last.seconds if last else 0.0,
     }
