@@ -66,7 +66,8 @@ def test_documents_are_trained_on_or_held_out_never_both(hub, tokenizer, pairs):
     measured = found._corpus.measured()
     assert sorted(trained + measured) == sorted(LINES)
     assert 3 <= len(measured) <= 24
-    assert found.summary.endswith(f"tokens of 60 documents, {len(measured)} held out")
+    commit, _ = hub.repos["user/stories"]
+    assert found.summary.endswith(f"tokens of 60 documents, {len(measured)} held out, commit {commit}")
     assert list(found.evaluate(pairs().eval())) == ["held_out_bits_per_byte"]
 
 

@@ -85,7 +85,10 @@ class RowCorpus:
     def summary(self) -> str:
         if (seen := self._known()) is None:
             return f"documents of {self._source.source.name}"
-        return f"{seen.documents:,} documents, {seen.held_out:,} held out"
+        commit = (
+            f", commit {self._source.content}" if self._source.source.hub else ""
+        )  # so that it can be pinned
+        return f"{seen.documents:,} documents, {seen.held_out:,} held out{commit}"
 
     def _known(self) -> _Seen | None:
         """What is known of the rows, perhaps since another process went through them."""
