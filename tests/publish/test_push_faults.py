@@ -143,6 +143,9 @@ def test_a_failed_pull_request_does_not_claim_to_know(writable, bundle):
     writable.add_repo("user/verse", {".gitattributes": b""})
     writable.fault("/commit/", Fault(status=500, methods=WRITES))
     assert "whether the pull request was made is not known" in str(fails(writable, bundle, pull_request=True))
+    writable.heal()
+    writable.fault("/commit/", Fault(status=403, methods=WRITES))
+    assert "nothing was changed in user/verse" in str(fails(writable, bundle, pull_request=True))
 
 
 def test_nothing_is_pushed_to_a_server_that_is_no_hub(writable, bundle):

@@ -155,7 +155,7 @@ def send(bundle: Bundle, found: Changes, asked: Asked, report: Report | None = N
         try:
             commit = push.run(guard, api, streams, found.removed)
         except HubError as error:
-            commit = push.landed(guard, api)
+            commit = push.landed(guard, api, error)
             if not commit:
                 raise HubError(f"{error}; {push.state}", hint=error.hint) from error
     return Pushed(
@@ -265,12 +265,15 @@ class _Push:
             self.request = f"{network.endpoint()}/{self.bundle.repo}/discussions/{int(made.pr_num)}"
         return made.oid
 
-    def landed(self, guard: Guard, api: HfApi) -> str:
+    def landed(self, guard: Guard, api: HfApi, error: HubError) -> str:
         """The commit that was made though its answer was lost; "" for none, and `state` says what is known."""
         if not self._committing:
             return ""
         self.state = "whether its commit was made is not known; to push again makes no second one"
         if self.asked.pull_request:
+            if isinstance(error, remote.RefusedError):
+                self.state = f"nothing was changed in {self.bundle.repo}"
+                return ""
             self.state = "whether the pull request was made is not known; look at the repo's discussions"
             return ""
         with contextlib.suppress(HubError):

@@ -71,7 +71,11 @@ def _without_bars() -> Iterator[None]:
         enable_progress_bars()
 
 
-class _AbsentError(HubError):
+class RefusedError(HubError):
+    """The Hub understood what was asked and did not do it."""
+
+
+class _AbsentError(RefusedError):
     """There is no such repo, as far as this token may see."""
 
 
@@ -84,14 +88,16 @@ def _meaning(repo: str, response: httpx2.Response, said: str) -> HubError | None
     if status == 404 and code == "RepoNotFound":
         return _AbsentError(f"the Hub answered 404: there is no repo {repo}, or this token may not see it")
     if status == 401:
-        return HubError(f"the Hub answered 401: the token is not valid{because}", hint=LOG_IN)
+        return RefusedError(f"the Hub answered 401: the token is not valid{because}", hint=LOG_IN)
     if status in (402, 403):
-        return HubError(
+        return RefusedError(
             f"the Hub answered {status}: this account or token may not write to {repo}{because}",
             hint=f"a token that may write there is needed; {LOG_IN}",
         )
     if status in (409, 412):
-        return HubError(f"the Hub answered {status}: {repo} was changed by someone else meanwhile{because}")
+        return RefusedError(
+            f"the Hub answered {status}: {repo} was changed by someone else meanwhile{because}"
+        )
     return None
 
 

@@ -101,11 +101,9 @@ def _check_config(path: Path | None, said: ZooMetadata) -> None:
         return
     stated = companions.read_json(path).get("zoo")
     if stated != json.loads(tensors.zoo_metadata_text(said)["zoo"]):
-        another = (
-            "says another model than" if stated else "is not the zoo's own, but of the layout that is not of"
-        )
+        problem = "says another model than" if stated else "is another program's, and may contradict"
         raise WeightsError(
-            f"{path}: it {another} the header of the weights",
+            f"{path}: it {problem} the header of the weights",
             hint=f"remove it: `zoo push` writes {CONFIG} from the header",
         )
 
@@ -157,10 +155,8 @@ def _can(family: Family, network: Any, small: Mapping[str, Path]) -> tuple[str, 
         return tuple(found)
     tokenizer = family.resolve("tokenizer")(dict(small)) if family.tokenizer else None
     if tokenizer is None:
-        found.remove("sample")
-    elif tokenizer.chat_template:
-        found.append("chat")
-    return tuple(found)
+        return tuple(can for can in found if can != "sample")
+    return (*found, "chat") if tokenizer.chat_template else tuple(found)
 
 
 def _weights(

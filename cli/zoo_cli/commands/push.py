@@ -162,6 +162,9 @@ def _send(made: Bundle, asked: Asked, again: str, *, as_json: bool, quiet: bool)
     except HubError as error:
         error.hint = "; ".join(filter(None, (error.hint, f"run again: {again}")))
         raise
+    except KeyboardInterrupt:
+        terminal.note(f"stopped; to push again: {again}", quiet=quiet)
+        raise
     _tell(made, pushed, as_json=as_json, quiet=quiet)
 
 
