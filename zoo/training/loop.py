@@ -162,9 +162,8 @@ def _own_randomness(noise: Noise, turn: str, device: torch.device) -> Iterator[N
     seed = int(noise.rows(1, f"dropout {turn}").uniform()[0] * 2**53)
     there: Any = torch.get_device_module(device) if device.type != "cpu" else None
     before = torch.get_rng_state(), there and there.get_rng_state()
-    torch.default_generator.manual_seed(
-        seed
-    )  # torch.manual_seed formats the stack for devices that are not there
+    # not torch.manual_seed, which formats the stack for every kind of device that is not there
+    torch.default_generator.manual_seed(seed)
     if there:
         there.manual_seed(seed)
     try:
