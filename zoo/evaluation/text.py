@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from zoo.errors import CapabilityError, DataError, UsageError, WeightsError, ZooError
-from zoo.evaluation.tokens import Windows, log_probs, spans
+from zoo.evaluation.tokens import Windows, log_probs, spans, windows
 from zoo.modality.text import TextWriter
 from zoo.modality.text_model import TextModel
 from zoo.protocols import Tokenizer
@@ -36,21 +36,14 @@ def bits_per_byte(
     when None. Windows overlap by half, so that all but a text's first tokens see at least half a window.
     Raises DataError when there is no text.
     """
-    size = min(window or network.context, network.context)
-    read = [Encoded.of(text, tokenizer) for text in texts]
-    nats = -sum(float(values.sum()) for values in log_probs(network, _pairs(read), halved(size)))
-    return _bits(nats, sum(len(text.encode()) for text in texts), sum(item.predicted for item in read))
-
-
-def _bits(nats: float, size: int, tokens: int) -> Bits:
+    size = sum(len(text.encode()) for text in texts)
     if size == 0:
         raise DataError("there is no text to measure on: all of it is empty")
-    return Bits(nats / math.log(2) / size, size, tokens)
-
-
-def halved(size: int) -> Windows:
-    """Windows that overlap by half."""
-    return Windows(size, max(1, size // 2))
+    over = windows(network.context, min(window or network.context, network.context))
+    read = [Encoded.of(text, tokenizer) for text in texts]
+    pairs = ((item.ids, item.given) for item in read)
+    nats = -sum(float(values.sum()) for values in log_probs(network, pairs, over))
+    return Bits(nats / math.log(2) / size, size, sum(item.predicted for item in read))
 
 
 @dataclass(frozen=True)
@@ -71,10 +64,6 @@ class Encoded:
         if front and ids[: len(front)] == front:
             return cls(ids, len(front))
         return cls([*tokenizer.start, *ids], len(tokenizer.start))
-
-
-def _pairs(read: Iterable[Encoded]) -> Iterator[tuple[Sequence[int], int]]:
-    return ((item.ids, item.given) for item in read)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +128,8 @@ def text_scores(
         item = waiting.popleft()
         ids = np.array(item.ids[item.given :], dtype=np.int64)
         exact = tokenizer.decode(ids.tolist()).strip() == text.strip()
-        windows = len(spans(len(item.ids) - 1, over, item.given - 1))
-        yield TextScore(text, float(values.sum()), len(text.encode()), ids, values, exact, windows)
+        seen = len(spans(len(item.ids) - 1, over, item.given - 1))
+        yield TextScore(text, float(values.sum()), len(text.encode()), ids, values, exact, seen)
 
 
 def _encoded(model: TextModel, tokenizer: Tokenizer, text: str, what: str) -> Encoded:
