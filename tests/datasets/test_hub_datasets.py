@@ -170,9 +170,38 @@ def test_what_another_process_has_seen_of_the_rows_is_not_streamed_again(hub, to
 
 
 def test_a_column_of_numbers_is_not_text(hub, tokenizer, pairs):
-    with pytest.raises(DataError, match="row 1 has int, not text, in number"):
+    with pytest.raises(DataError, match="column number has int, not text"):
         bound("hf:user/stories", column="number").rows(pairs(), seed=0)
     assert not list(token_cache.folder().glob("*.tokens"))
+
+
+def test_a_row_without_text_is_no_document(hub, tokenizer, pairs):
+    rows = [{"text": line} for line in ("first " * 5, None, "", "last " * 5)]
+    hub.add("user/gaps", {"train.jsonl": jsonl(rows)})
+    assert texts(bound("hf:user/gaps", held_out_share=0.0).rows(pairs(), seed=0)) == [
+        "first " * 5,
+        "",
+        "last " * 5,
+    ]
+
+
+def test_one_of_several_sets_in_a_repo_is_named(hub):
+    card = "configs:\n- config_name: a\n  data_files: a.jsonl\n- config_name: b\n  data_files: b.jsonl\n"
+    files = {f"{name}.jsonl": jsonl([{"text": f"of {name}"}]) for name in ("a", "b")}
+    hub.add("user/two", {"README.md": f"---\n{card}---\n".encode(), **files})
+    found = [list(hub_rows.settle(find(f"hf:user/two/{name}")).rows()) for name in ("a", "b")]
+    assert found == [[{"text": "of a"}], [{"text": "of b"}]]
+    with pytest.raises(HubError, match=r"hf:user/two cannot be read: Config name is missing.*'a', 'b'"):
+        hub_rows.settle(find("hf:user/two")).rows()
+
+
+def test_a_file_of_rows_that_was_moved_is_not_encoded_again(tmp_path, tokenizer, pairs):
+    path = tmp_path / "stories.jsonl"
+    path.write_bytes(jsonl([{"text": line} for line in LINES]))
+    before = bound(str(path)).rows(pairs(), seed=0).fingerprint
+    path = path.rename(tmp_path / "moved.jsonl")
+    assert bound(str(path)).rows(pairs(), seed=0).fingerprint == before
+    assert len(list(token_cache.folder().glob("*.tokens"))) == 1
 
 
 def test_documents_cannot_be_held_out_by_name(hub):

@@ -39,6 +39,7 @@ def test_a_path_in_the_home_folder_is_found(here, monkeypatch):
     ("text", "meant"),
     [
         ("hf:user/name", HubData("user/name", "", "train")),
+        ("hf:user/name/en.2024@v1:test", HubData("user/name", "v1", "test", "en.2024")),
         ("hf:imdb:test", HubData("imdb", "", "test")),
         ("hf:user/name@v1.0:validation", HubData("user/name", "v1.0", "validation")),
         ("hf:user/name@refs/convert/parquet", HubData("user/name", "refs/convert/parquet", "train")),
@@ -50,7 +51,7 @@ def test_a_data_set_of_the_hub_may_say_revision_and_split(text, meant):
 
 
 @pytest.mark.parametrize(
-    "text", ["hf:", "hf:user/", "hf:a/b/c", "hf:user/name@", "hf:us er/name", "hf:a/b:", "hf:a/b:test[:9]"]
+    "text", ["hf:", "hf:user/", "hf:a/b/c/d", "hf:user/name@", "hf:us er/name", "hf:a/b:", "hf:a/b:test[:9]"]
 )
 def test_a_hub_name_that_is_not_one_is_refused(text):
     with pytest.raises(DataError, match="is not written as hf:user/name"):

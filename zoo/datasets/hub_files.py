@@ -35,10 +35,8 @@ def as_files(source: Source, modality: str) -> Source:
     have nothing of the modality, DiskSpaceError when they cannot be stored.
     """
     settled = settle(source)
-    assert source.hub is not None
     is_table = modality in ("table", "molecule")
-    said = (source.hub.repo, settled.content, source.hub.split, "table" if is_table else modality)
-    key = token_cache.key("files 1", *said)
+    key = token_cache.key("files 1", *settled.identity, "table" if is_table else modality)
     path = paths.home() / "datasets" / f"{key}.{'csv' if is_table else 'zip'}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,12 @@ class RowSource:
     source: Source
     content: str
 
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What two sources with the same rows have in common."""
+        hub = self.source.hub
+        return ("file", self.content) if hub is None else (hub.repo, hub.config, hub.split, self.content)
+
     def rows(self) -> Rows:
         """The rows, from the first on. Raises OfflineError when the Hub may not be asked; see also `settle`."""
         datasets = _datasets()
@@ -52,8 +58,10 @@ class RowSource:
                     hint="text that was trained on once is in the token cache; other rows are not kept",
                 )
             else:  # the prefix says that no local folder of that name is meant
-                name = f"hf://datasets/{hub.repo}"
-                found = datasets.load_dataset(name, revision=self.content, split=hub.split, streaming=True)
+                name, config = f"hf://datasets/{hub.repo}", hub.config or None
+                found = datasets.load_dataset(
+                    name, config, revision=self.content, split=hub.split, streaming=True
+                )
             if found.features is None:  # a format that does not say them, such as CSV
                 found = found._resolve_features()
             found = found.decode(enable=False)

@@ -42,20 +42,21 @@ class RowCorpus:
                 "held_out names documents, but rows have no names", hint="use data.held_out_share"
             )
         self._source, self._rules, self._seed = source, rules, seed
-        said = (source.source.name, source.content, rules.column, rules.documents, rules.held_out_share)
-        self._digest = token_cache.key("rows 1", repr((*said, rules.held_out_characters, seed)))
+        said = (source.identity, rules.column, rules.documents, rules.held_out_share, seed)
+        self._digest = token_cache.key("rows 1", repr(said))
         self._seen: _Seen | None = None
 
     def train(self) -> Iterator[Document]:
         rows = self._source.rows()
         column = rows.text_column(self._rules.column)
         count, held_out, texts, room = 0, 0, [], self._rules.held_out_characters
-        for count, (row, is_held_out) in enumerate(zip(rows, self._held_out(), strict=False), start=1):
-            text = row[column]
+        texts_of = (
+            text for text in (row[column] for row in rows) if text is not None
+        )  # a null is no document
+        for count, (text, is_held_out) in enumerate(zip(texts_of, self._held_out(), strict=False), start=1):
             if not isinstance(text, str):
-                kind = type(text).__name__
                 raise DataError(
-                    f"{rows.source.name}: row {count} has {kind}, not text, in {safe_text(column)}"
+                    f"{rows.source.name}: column {safe_text(column)} has {type(text).__name__}, not text"
                 )
             if is_held_out:
                 held_out += 1
@@ -85,9 +86,7 @@ class RowCorpus:
     def summary(self) -> str:
         if (seen := self._known()) is None:
             return f"documents of {self._source.source.name}"
-        commit = (
-            f", commit {self._source.content}" if self._source.source.hub else ""
-        )  # so that it can be pinned
+        commit = f", commit {self._source.content}" if self._source.source.hub else ""  # it can be pinned
         return f"{seen.documents:,} documents, {seen.held_out:,} held out{commit}"
 
     def _known(self) -> _Seen | None:
@@ -102,7 +101,8 @@ class RowCorpus:
             yield from (draws.uniform(_DRAWN_AT_ONCE)[0] < self._rules.held_out_share).tolist()
 
     def _place(self) -> Path:
-        return token_cache.folder() / f"{self._digest}.held-out.json"
+        key = token_cache.key("held out 1", self._digest, str(self._rules.held_out_characters))
+        return token_cache.folder() / f"{key}.json"
 
 
 def _read(path: Path) -> _Seen | None:

@@ -22,7 +22,8 @@ from zoo.errors import DataError
 
 HUB_PREFIX = "hf:"
 _ON_HUB = re.compile(
-    r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?P<split>[\w.-]+))?", re.ASCII
+    r"(?P<repo>[\w.-]+(?:/[\w.-]+)?)(?:/(?P<config>[\w.+-]+))?(?:@(?P<revision>[\w./-]+))?(?::(?P<split>[\w.-]+))?",
+    re.ASCII,
 )
 
 _DAMAGED = (OSError, zipfile.BadZipFile, KeyError, RuntimeError, zlib.error)
@@ -31,11 +32,15 @@ _DAMAGED = (OSError, zipfile.BadZipFile, KeyError, RuntimeError, zlib.error)
 
 @dataclass(frozen=True)
 class HubData:
-    """A data set of the Hub. revision: a commit, branch or tag; "" is the newest. split: such as "train"."""
+    """A data set of the Hub. revision: a commit, branch or tag; "" is the newest. split: such as "train".
+
+    config: which of several sets in one repo; "" is the only one, or the one its authors call the default.
+    """
 
     repo: str
     revision: str = ""
     split: str = "train"
+    config: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,8 +158,8 @@ def find(text: str, *, offline: bool = False) -> Source:
 def _on_hub(text: str) -> HubData:
     found = _ON_HUB.fullmatch(text.removeprefix(HUB_PREFIX))
     if found is None:
-        raise DataError(f"{text!r} is not written as hf:user/name[@revision][:split]")
-    return HubData(found["repo"], found["revision"] or "", found["split"] or "train")
+        raise DataError(f"{text!r} is not written as hf:user/name[/config][@revision][:split]")
+    return HubData(found["repo"], found["revision"] or "", found["split"] or "train", found["config"] or "")
 
 
 def _unknown(text: str) -> DataError:
