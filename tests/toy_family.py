@@ -51,6 +51,7 @@ class Constant(nn.Module):
 
     def sample(self, count: int, noise: Noise, controls: Controls) -> Iterator[torch.Tensor]:
         assert not self.training
+        assert not torch.is_grad_enabled()
         whole = self.value.expand(count, *self.value.shape) * controls.scale
         yield whole * 0  # a partial result, which no preview may show
         yield whole
