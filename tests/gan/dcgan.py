@@ -121,8 +121,9 @@ class GAN(nn.Module):
     def fake(self, images: torch.Tensor, noise: Noise) -> torch.Tensor:
         """As many generated images as there are real ones; the same in both turns, but for the weights."""
         latents = noise.rows(len(images), "latents").normal(self.config.latents)  # (B, Z)
-        made: torch.Tensor = self.generator(latents.to(images))
-        return made
+        return self.generator(latents.to(images)).to(
+            images
+        )  # of a real one's dtype under mixed precision too
 
     def sample(self, count: int, noise: Noise, controls: Controls) -> Iterator[torch.Tensor]:
         """Images (N, C, H, W) in [-1, 1]."""

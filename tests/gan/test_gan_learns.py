@@ -53,14 +53,25 @@ def nearest(images, real):
     return torch.cdist(images, real).min(dim=1)
 
 
+def pixel_by_pixel(images):
+    """N images with each pixel from an image of its own: right in every pixel alone, and no digits."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.stack([pixel[torch.randint(len(pixel), (N,), generator=generator)] for pixel in images.T], 1)
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # half a minute on a core of its own
 def test_a_gan_learns_to_draw_every_digit(tmp_path):
-    """Thresholds for N = 500 and seed 0; the floor of each measure is that of the digits trained on."""
+    """By N = 500 images of seed 1 after training with seed 0. Energy distance to unseen digits: 6.2 untrained, 0.084
+    pixel by pixel, 0.052 trained, 0.018 for the digits trained on; to the nearest unseen digit: -, 4.5, 3.2, 2.4.
+    """
     stored = np.load(BUILT_IN["digits"].path())
-    pixels, labels = torch.from_numpy(stored["images"]) / 127.5 - 1, torch.from_numpy(stored["labels"])
-    seen, unseen = (pixels.flatten(1)[rows] for rows in split_rows(len(pixels), 0.25, 0))
-    classes = labels[split_rows(len(pixels), 0.25, 0)[1]]
-    untrained = drawn(DCGAN(CONFIG))
+    pixels, labels = (torch.from_numpy(stored[name]) for name in ("images", "labels"))
+    train, held_out = split_rows(len(pixels), 0.25, 0)
+    pixels = (pixels / 127.5 - 1).flatten(1)
+    seen, unseen = pixels[train], pixels[held_out]
+    torch.manual_seed(0)
+    untrained, shuffled = drawn(DCGAN(CONFIG)), pixel_by_pixel(seen)
 
     folder = tmp_path / "run"
     words = [f"plan.{name}={value}" for name, value in PLAN.items()]
@@ -75,12 +86,10 @@ def test_a_gan_learns_to_draw_every_digit(tmp_path):
     network.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
     images = drawn(network)
 
-    print(energy_distance(images, unseen), energy_distance(untrained, unseen), energy_distance(seen, unseen))
-    print(nearest(images, unseen).values.mean(), nearest(seen, unseen).values.mean())
-    print(torch.bincount(classes[nearest(images, unseen).indices], minlength=10))
-    assert energy_distance(images, unseen) < energy_distance(untrained, unseen) / 20
+    assert energy_distance(images, unseen) < energy_distance(untrained, unseen) / 50
+    assert energy_distance(images, unseen) < energy_distance(shuffled, unseen)
     distance, which = nearest(images, unseen)
-    assert distance.mean() < 1.5 * nearest(seen, unseen).values.mean()
-    drawn_classes = torch.bincount(classes[which], minlength=10)
-    assert drawn_classes.min() >= N // 50
+    assert distance.mean() < 0.8 * nearest(shuffled, unseen).values.mean()
+    classes = torch.bincount(labels[held_out][which].long(), minlength=10)
+    assert classes.min() >= N // 50, "a digit is never drawn"
     assert len(list((folder / "previews").glob("*.png"))) == 4

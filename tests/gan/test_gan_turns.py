@@ -174,3 +174,12 @@ def test_parts_that_share_a_parameter_are_the_plugins_mistake():
     network.part = lambda turn: {"critic": dcgan().critic, "generator": network.generator}[turn]
     with pytest.raises(PluginError, match="the turn 'critic' changes a parameter that is not the network's"):
         Learner(network, PLAN)
+
+
+@both
+def test_mixed_precision_trains_both_parts_with_float32_weights(make):
+    plan = dataclasses.replace(PLAN, precision="bfloat16")
+    (learner, mixed), (_, full) = trained(make(), plan), trained(make())
+    assert {weight.dtype for weight in learner.network.parameters()} == {torch.float32}
+    assert dict(mixed[0].losses) == pytest.approx(dict(full[0].losses), rel=0.02, abs=0.02)
+    assert dict(mixed[0].losses) != dict(full[0].losses)
