@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from zoo.datasets.material import Passes
     from zoo.modality.text import TextControls
     from zoo.nn.attention import Cache
     from zoo.noise import Noise
@@ -55,6 +56,22 @@ class Paced(Alternating, Protocol):
     """
 
     rates: Mapping[str, float]
+
+
+class Fittable(Protocol):
+    """can: fit. A module that is fitted by passes over the data, such as expectation maximisation, not by gradients."""
+
+    def fit(
+        self, data: Passes, noise: Noise, state: dict[str, torch.Tensor]
+    ) -> Iterator[Mapping[str, float]]:
+        """Improve the module step by step, for as long as it is asked; yields after each step what it brought.
+
+        The first entry is "log_likelihood": the mean over rows, in nats, under the parameters before the step, or its
+        lower bound. The module's parameters are at every step those to keep.
+        state: empty at first; whatever else the next step needs, kept up to date in place. A module with its
+        parameters and `state` as they were after a step goes on to the same bits.
+        """
+        ...
 
 
 class LanguageModel(Protocol):

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from zoo.family import Family
+    from zoo.noise import Noise
 
 
 class Rows(Protocol):
@@ -40,6 +42,31 @@ class Rows(Protocol):
 
         Every tensor's first dimension is `count`.
         """
+        ...
+
+
+class Passes(Protocol):
+    """Data as a fit goes through it: all of it, again and again, each process its own share.
+
+    rows: in all processes' shares together. fingerprint: sha256, in hex, of all of it.
+    """
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def batches(self, size: int) -> Iterator[Any]:
+        """This process's share once, in parts of at most `size` rows, on the fit's device, always in the same order."""
+        ...
+
+    def some(self, count: int, noise: Noise) -> Any:
+        """At most `count` rows drawn from all of the data without replacement; the same in every process."""
+        ...
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        """The sum over processes of what each found in its share."""
         ...
 
 
