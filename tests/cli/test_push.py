@@ -103,7 +103,7 @@ def test_what_is_replaced_is_named_and_needs_a_yes(zoo, writable, run):
     words = ("push", str(run), "user/verse", *LICENSED)
     ran = zoo(*words)
     assert (ran.code, writable.head("user/verse")) == (2, before)
-    assert "--yes" in ran.err
+    assert "this push replaces README.md and removes old.bin\nhint: add --yes" in ran.err
     ran = zoo(*words, terminal=True, stdin="n\n")
     assert "this push replaces README.md and removes old.bin. Go on? [y/N]" in ran.err
     assert (ran.code, writable.head("user/verse")) == (1, before)

@@ -139,6 +139,16 @@ def test_an_answer_that_names_no_commit_is_not_believed(writable, bundle, times)
     assert send(bundle).commit == writable.head("user/verse")
 
 
+def test_a_hub_that_cannot_be_reached_is_said_at_once(writable, bundle, monkeypatch, waits):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(
+        HubError, match=r"cannot reach 127\.0\.0\.1:9 for the branch main of user/verse"
+    ) as told:
+        pushing.changes(bundle)
+    assert told.value.hint == "check the network"
+    assert sum(waits) < 5
+
+
 def test_a_failed_pull_request_does_not_claim_to_know(writable, bundle):
     writable.add_repo("user/verse", {".gitattributes": b""})
     writable.fault("/commit/", Fault(status=500, methods=WRITES))

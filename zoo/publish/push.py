@@ -111,8 +111,8 @@ def push(
 
 def changes(bundle: Bundle, *, revision: str = "main") -> Changes:
     """What the bundle meets in its repo. Makes requests and changes nothing. Raises HubError."""
-    with remote.asking(bundle.repo) as (guard, api):
-        head, private = remote.head(guard, api, revision)
+    with remote.asking(bundle.repo) as (guard, _):
+        head, private = remote.head(guard, revision)
     if not head:
         return Changes("")
     present = {file.name: file for file in hub.listing(bundle.repo, head).files}
@@ -155,7 +155,7 @@ def send(bundle: Bundle, found: Changes, asked: Asked, report: Report | None = N
         try:
             commit = push.run(guard, api, streams, found.removed)
         except HubError as error:
-            commit = push.landed(guard, api, error)
+            commit = push.landed(guard, error)
             if not commit:
                 raise HubError(f"{error}; {push.state}", hint=error.hint) from error
     return Pushed(
@@ -197,14 +197,14 @@ class _Push:
         try:
             remote.patiently(guard, lambda: api.create_repo(self.bundle.repo, private=private))
         except HubError:
-            if not self._is_empty(guard, api):  # made by the try before, whose answer was lost
+            if not self._is_empty(guard):  # made by the try before, whose answer was lost
                 raise
         self.state = f"{self.bundle.repo} was made and is still empty"
-        self.head, _ = remote.head(guard, api, self.asked.revision)
+        self.head, _ = remote.head(guard, self.asked.revision)
 
-    def _is_empty(self, guard: Guard, api: HfApi) -> bool:
+    def _is_empty(self, guard: Guard) -> bool:
         with contextlib.suppress(HubError):
-            head, private = remote.head(guard, api, self.asked.revision)
+            head, private = remote.head(guard, self.asked.revision)
             names = {file.name for file in hub.listing(self.bundle.repo, head).files} if head else {""}
             return names <= _KEPT and private >= self.asked.private
         return False
@@ -265,7 +265,7 @@ class _Push:
             self.request = f"{network.endpoint()}/{self.bundle.repo}/discussions/{int(made.pr_num)}"
         return made.oid
 
-    def landed(self, guard: Guard, api: HfApi, error: HubError) -> str:
+    def landed(self, guard: Guard, error: HubError) -> str:
         """The commit that was made though its answer was lost; "" for none, and `state` says what is known."""
         if not self._committing:
             return ""
@@ -277,7 +277,7 @@ class _Push:
             self.state = "whether the pull request was made is not known; look at the repo's discussions"
             return ""
         with contextlib.suppress(HubError):
-            head, _ = remote.head(guard, api, self.asked.revision)
+            head, _ = remote.head(guard, self.asked.revision)
             if head != self.head and self._holds(head):
                 return head
             self.state = f"nothing of it is in {self.bundle.repo}"

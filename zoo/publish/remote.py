@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
 
 import zoo
 from zoo.errors import HubError, OfflineError, UsageError
-from zoo.weights import layout, network
+from zoo.weights import layout, listing, network
 
 if TYPE_CHECKING:
     import httpx2
@@ -41,6 +42,8 @@ def token() -> str:
 @contextmanager
 def asking(repo: str) -> Iterator[tuple[Guard, HfApi]]:
     """The Hub's client with the token, under a guard that explains what refuses a push."""
+    from zoo.weights.answers import OFFLINE
+
     key = token()
     guarded = network.load_guard()
     from huggingface_hub import HfApi
@@ -49,7 +52,12 @@ def asking(repo: str) -> Iterator[tuple[Guard, HfApi]]:
     guard = guarded.Guard(repo, network.endpoint(), silence=_SILENCE, secrets={key})
     guard.explain = lambda response, said: _meaning(repo, response, said)
     with guarded.guarding(guard), _without_bars():
-        yield guard, api
+        try:
+            yield guard, api
+        except HubError as error:
+            if error.hint == OFFLINE:  # a cache is no help to who sends
+                error.hint = "check the network"
+            raise
 
 
 @contextmanager
@@ -101,21 +109,24 @@ def _meaning(repo: str, response: httpx2.Response, said: str) -> HubError | None
     return None
 
 
-def head(guard: Guard, api: HfApi, revision: str) -> tuple[str, bool]:
+def head(guard: Guard, revision: str) -> tuple[str, bool]:
     """The commit of a branch, and whether the repo is private; ("", False) when there is no such repo."""
     if reason := layout.unsafe(revision):
         raise UsageError(f"{revision!r} is not a branch: {reason}")
     guard.start(f"the branch {revision} of {guard.repo}")
     guard.revision = revision
     try:
-        found = patiently(guard, lambda: api.model_info(guard.repo, revision=revision, timeout=_SILENCE))
+        found, _ = listing.ask(
+            guard, f"{guard.endpoint}/api/models/{guard.repo}/revision/{quote(revision, safe='')}"
+        )
     except _AbsentError:
         return "", False
-    if not isinstance(found.sha, str) or not layout.COMMIT.fullmatch(found.sha):
+    commit = found.get("sha") if isinstance(found, dict) else None
+    if not isinstance(commit, str) or not layout.COMMIT.fullmatch(commit):
         raise HubError(
-            f"the Hub calls the commit of {guard.repo} {guard.shown(str(found.sha))!r}, not 40 hex digits"
+            f"the Hub calls the commit of {guard.repo} {guard.shown(str(commit))!r}, not 40 hex digits"
         )
-    return found.sha, bool(found.private)
+    return commit, found.get("private") is True
 
 
 def patiently(guard: Guard, ask: Callable[[], T]) -> T:

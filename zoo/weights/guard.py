@@ -58,8 +58,8 @@ class Guard:
     commit: the only one it may answer with; "" while a revision is being resolved. revision: as it was asked for.
     what: the file or revision that is being asked for, as errors name it. notice: called with one line when there is
     something to wait for. explain: what a refusal of the Hub means when more than reading was asked, from its answer
-    and its words; None where it means the usual. silence: seconds without a byte after which a request has failed;
-    None leaves that to the client, which waits for ever in some.
+    and its words; None where it means the usual. silence: seconds without a byte after which a request has failed
+    to which the client gives all the time in the world; None leaves it so.
     """
 
     repo: str
@@ -174,7 +174,7 @@ def _prepare(request: httpx2.Request) -> None:
         guard.secrets.add(secret)
         if not guard.is_hub(request.url):
             del request.headers["Authorization"]
-    if guard.silence is not None:
+    if guard.silence is not None and not any(request.extensions.get("timeout", {}).values()):
         request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), guard.silence)
     if guard.partial:
         guard.partial.ask(request)

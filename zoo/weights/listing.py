@@ -46,7 +46,7 @@ def _resolve(guard: Guard) -> str:
     """The commit of a branch or tag, which the cache then remembers for offline use."""
     guard.start(f"revision {guard.revision} of {guard.repo}")
     address = f"{guard.endpoint}/api/models/{guard.repo}/revision/{quote(guard.revision, safe='')}"
-    said, _ = _ask(guard, address)
+    said, _ = ask(guard, address)
     commit = said.get("sha") if isinstance(said, dict) else None
     if not isinstance(commit, str) or not layout.COMMIT.fullmatch(commit):
         raise HubError(
@@ -64,7 +64,7 @@ def _files(guard: Guard) -> Iterator[File]:
     )
     seen: set[str] = set()
     while address is not None:
-        page, address = _ask(guard, address)
+        page, address = ask(guard, address)
         if not isinstance(page, list):
             raise HubError(f"the Hub's listing of {guard.repo} is no list")
         for entry in page:
@@ -93,7 +93,7 @@ def _file(guard: Guard, entry: dict[str, Any]) -> File:
     return File(name, sha256=sha256, bytes=size)
 
 
-def _ask(guard: Guard, address: str) -> tuple[Any, str | None]:
+def ask(guard: Guard, address: str) -> tuple[Any, str | None]:
     """The JSON at an address of the Hub, and the address of its next page."""
     import httpx2
     from huggingface_hub import get_session

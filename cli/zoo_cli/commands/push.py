@@ -151,7 +151,8 @@ def _send(made: Bundle, asked: Asked, again: str, *, as_json: bool, quiet: bool)
     try:
         found = push.changes(made, revision=asked.revision)
         push.check(made, found, asked)
-        if (found.replaced or found.removed) and not asked.pull_request:
+        loses = (found.replaced or found.removed) and not asked.pull_request
+        if loses and terminal.is_terminal(sys.stdin):  # else `send` refuses, unless --yes was given
             question = f"{made.repo} has other files already: this push {found}. Go on?"
             if not terminal.confirm(question, yes=asked.replace):
                 terminal.note("nothing was sent")
