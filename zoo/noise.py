@@ -42,7 +42,8 @@ class Noise:
 
     def _generator(self, index: int, stream: str) -> np.random.Generator:
         digest = hashlib.sha256(f"{self.seed}:{index}:{stream}".encode()).digest()
-        key: Any = _Key(np.frombuffer(digest, "<u8", 2).astype(np.uint64))
+        words = [int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:16], "little")]
+        key: Any = _Key(np.array(words, np.uint64))
         return np.random.Generator(np.random.Philox(key))
 
 
