@@ -59,7 +59,7 @@ class Paced(Alternating, Protocol):
 
 
 class Fittable(Protocol):
-    """can: fit. A module that is fitted by passes over the data, such as expectation maximisation, not by gradients."""
+    """can: fit. A module that is fitted by passes over the data, such as expectation maximisation, not by gradient."""
 
     def fit(
         self, data: Passes, noise: Noise, state: dict[str, torch.Tensor]
