@@ -59,7 +59,7 @@ class Paced(Alternating, Protocol):
 
 
 class Fittable(Protocol):
-    """can: fit. A module that is fitted by passes over the data, such as expectation maximisation, not by gradient."""
+    """can: fit. A module fitted by passes over the data, such as expectation maximisation, not by gradients."""
 
     def fit(
         self, data: Passes, noise: Noise, state: dict[str, torch.Tensor]

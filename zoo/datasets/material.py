@@ -58,7 +58,7 @@ class Passes(Protocol):
     def fingerprint(self) -> str: ...
 
     def batches(self, size: int) -> Iterator[Any]:
-        """This process's share once, in parts of at most `size` rows, on the fit's device, in the same order each time."""
+        """This process's share once, in parts of at most `size` rows, on the fit's device, always in one order."""
         ...
 
     def some(self, count: int, noise: Noise) -> Any:

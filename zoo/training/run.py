@@ -17,7 +17,7 @@ import json
 import math
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,6 +195,8 @@ def _prepare(
 ) -> Run:
     beside = {path.name: path for path in folder.iterdir() if path.is_file() and not _is_ours(path.name)}
     decided = material.bind(origin.family, beside)
+    if origin.model is not None:
+        _require_fitting(origin, decided, wanted)
     wanted = dataclasses.replace(wanted, config={**wanted.config, **decided})
     config = _check_config(origin, wanted)
     network = start.network(origin, config, wanted.plan.seed, offline=offline)
@@ -203,6 +205,17 @@ def _prepare(
     learner.plan = plan = wanted.plan.counted(rows.epoch, learner.rows_a_step)
     wanted = dataclasses.replace(wanted, config=settings.plain(config), plan=plan)
     return Run(folder, wanted, origin, config, material, rows, learner, device)
+
+
+def _require_fitting(origin: Start, decided: Mapping[str, Any], wanted: Recipe) -> None:
+    """A model with weights keeps its shape, so its data must have it."""
+    for name, value in decided.items():
+        has = {**origin.config, **wanted.config}.get(name, value)
+        if has != value:
+            raise UsageError(
+                f"{wanted.source} has {name} {value}, but {wanted.start} was made for {name} {has}",
+                hint="change how the data is read with --set data..., or train a new network of the family",
+            )
 
 
 def _is_ours(name: str) -> bool:
