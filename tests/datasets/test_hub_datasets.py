@@ -121,6 +121,9 @@ def bound_without_tokenizer(name, *, offline=False):
 def test_a_vocabulary_is_learned_from_what_is_trained_on(hub, tokenizer, tmp_path):
     found = bound("hf:user/stories", vocabulary=300)
     found.learn(tmp_path)
+    hub.asked.clear()
+    bound("hf:user/stories", vocabulary=300, offline=True).learn(tmp_path)
+    assert hub.asked == []
     learned = json.loads((tmp_path / "tokenizer.json").read_text())
     assert "story" in learned["model"]["vocab"]
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from byte_tokenizer import ByteTokenizer
+from zoo.datasets import vocabulary
 from zoo.datasets.reading import read, rules_class
 from zoo.datasets.text import TextRules
 from zoo.errors import CapabilityError, DataError, UsageError
@@ -65,6 +66,26 @@ def test_only_a_new_network_takes_its_vocabulary_from_the_text(works, family, fi
     found.learn(tmp_path)
     assert (tmp_path / "tokenizer.json").stat().st_size > 1000
     assert found.bind(family, files) == {"vocabulary": 257}
+
+
+def test_a_vocabulary_is_learned_once_from_the_same_text(works, tmp_path, monkeypatch):
+    def learned(name, **rules):
+        folder = tmp_path / name
+        folder.mkdir()
+        material(works, **rules).learn(folder)
+        return (folder / "tokenizer.json").read_bytes()
+
+    first = learned("first", vocabulary=300, held_out=("ash",))
+    [kept] = (tmp_path / "zoo-home" / "tokens").glob("*.vocabulary")
+    learn = vocabulary.learn
+    monkeypatch.setattr(vocabulary, "learn", None)
+    assert learned("again", vocabulary=300, held_out=("ash",)) == first
+    for rules in ({"vocabulary": 301, "held_out": ("ash",)}, {"vocabulary": 300, "held_out": ("birch",)}):
+        with pytest.raises(TypeError):  # what is not callable would have been called
+            learned(f"other {rules}", **rules)
+    monkeypatch.setattr(vocabulary, "learn", learn)
+    kept.write_bytes(kept.read_bytes()[:-9])
+    assert learned("damaged", vocabulary=300, held_out=("ash",)) == first
 
 
 def test_a_network_without_tokenizer_files_is_refused(works, family):

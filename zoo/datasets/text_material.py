@@ -39,7 +39,8 @@ class TextMaterial:
     def learn(self, folder: Path) -> None:
         """Learn a byte-pair vocabulary from the text to train on, into folder/tokenizer.json."""
         pieces = (piece for document in self._corpus.train() for piece in document.pieces())
-        vocabulary.learn(pieces, self._rules.vocabulary, folder / TOKENIZER)
+        digest = self._corpus.digest()
+        vocabulary.learn_once(pieces, digest, self._rules.vocabulary, folder / TOKENIZER)
         self._learned = True
 
     def bind(self, family: Family, files: Mapping[str, Path]) -> dict[str, Any]:

@@ -5,13 +5,45 @@ Source: Sennrich et al. 2016; over bytes: Radford et al. 2019. Any text can be e
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
+from zoo.datasets import token_cache
+from zoo.datasets.previews import write
 from zoo.errors import MissingDependencyError
 
 END = "<|end|>"
 """The token, id 0, that stands between documents."""
+
+
+def learn_once(texts: Iterable[str], digest: str, vocabulary: int, path: Path) -> None:
+    """As `learn`, but what was learned from the same texts before is taken from beside the token cache.
+
+    digest: of the texts; they are gone through only when nothing is kept for it.
+    """
+    version = metadata.version("tokenizers") if find_spec("tokenizers") else ""
+    key = token_cache.key("vocabulary 1", digest, str(vocabulary), version)
+    kept = token_cache.folder() / f"{key}.vocabulary"
+    if (known := _kept(kept)) is None:
+        learn(texts, vocabulary, path)
+        known = path.read_bytes()
+        with token_cache.writing():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write(kept, hashlib.sha256(known).hexdigest().encode() + b"\n" + known)
+    else:
+        path.write_bytes(known)
+
+
+def _kept(path: Path) -> bytes | None:
+    """A file's content below the line with its sha256; None when it is not there as it was written."""
+    try:
+        digest, _, content = path.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return content if hashlib.sha256(content).hexdigest().encode() == digest else None
 
 
 def learn(texts: Iterable[str], vocabulary: int, path: Path) -> None:
