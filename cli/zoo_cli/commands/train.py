@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,9 +93,12 @@ def _train(
 ) -> None:
     from zoo.training import processes as others
     from zoo.training import run as training
+    from zoo.training import tensorboard as board
     from zoo_cli.stopping import Stopping
 
     others.only_cpu(device)  # refuses what cannot be before anything is written
+    if tensorboard:
+        board.require()
     asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size, "seed": seed}
     assignments = [
         *(changes or ()),
@@ -174,10 +177,13 @@ def _watch(run: Run, stopping: Stopping, *, quiet: bool, tensorboard: bool) -> S
     from zoo.training import tensorboard as board
     from zoo_cli.training_view import TrainingView
 
-    last = None
-    events = board.events(run.folder, run.learner.step) if tensorboard and processes.is_main() else None
-    stopping.gently()
-    with TrainingView(run, quiet=quiet) as view:
+    last = events = None
+    with ExitStack() as stack:
+        if tensorboard and processes.is_main():
+            events = board.events(run.folder, run.learner.step, run.recipe.plan)
+            stack.callback(events.close)
+        stopping.gently()
+        view = stack.enter_context(TrainingView(run, quiet=quiet))
         for last in training.steps(run):
             view.show(last)
             if events:
@@ -186,8 +192,6 @@ def _watch(run: Run, stopping: Stopping, *, quiet: bool, tensorboard: bool) -> S
                 stopping.asked = True  # on every process, whichever was told
                 training.keep(run, last)
                 break
-    if events:
-        events.close()
     return last
 
 
