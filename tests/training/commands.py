@@ -43,7 +43,7 @@ def start(words: list[str], **given) -> subprocess.Popen[str]:
 def done(words: list[str], **given) -> tuple[int, str, str]:
     """Exit code, standard output and standard error."""
     process = start(words, **given)
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 

@@ -72,5 +72,6 @@ def test_a_run_killed_three_times_ends_with_the_weights_of_one_never_killed(work
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_run_killed_twenty_times_ends_with_the_weights_of_one_never_killed(works, tmp_path):
     require_that_kills_change_nothing(works, tmp_path, 20, seed=2)

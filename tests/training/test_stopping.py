@@ -150,7 +150,7 @@ def told(process: subprocess.Popen[str], number: int, run, steps: int) -> tuple[
         assert process.poll() is None, process.communicate()
         time.sleep(0.001)
     process.send_signal(number)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=600)
     return process.returncode, err
 
 
@@ -167,6 +167,7 @@ def test_a_process_that_is_terminated_says_how_to_go_on(works, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @SIGNALS
 def test_two_processes_that_are_stopped_save_and_say_it_once(works, tmp_path, number, code):
     whole, run = tmp_path / "whole", tmp_path / "run"

@@ -11,7 +11,7 @@ from training import commands
 from zoo.training.run import METRICS, WEIGHTS
 from zoo_cli.main import main
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(1800)]
 
 STEPS = ["--steps", "50", "--batch-size", "8", "--set", "plan.accumulation=2"]
 STEPS += ["--set", "plan.evaluate_every=0", "--set", "plan.checkpoint_every=20", "--set", "plan.keep=9"]
