@@ -206,7 +206,8 @@ def _report(run: Run, last: Step | None, *, as_json: bool, quiet: bool) -> None:
         return
     measured = f", {run.measure.replace('_', ' ')} {best:.4f}" if best is not None else ""
     terminal.out(f"{run.folder}: {run.learner.step} steps{measured}")
-    terminal.note(f"try it: zoo sample {run.folder}", quiet=quiet)
+    if run.origin.family.modality == "text":  # the one that `zoo sample` knows so far
+        terminal.note(f"try it: zoo sample {run.folder}", quiet=quiet)
 
 
 def _summary(run: Run, last: Step | None, best: float | None) -> dict[str, Any]:
