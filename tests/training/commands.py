@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 TINY = [
@@ -45,6 +47,22 @@ def done(words: list[str], **given) -> tuple[int, str, str]:
     process = start(words, **given)
     out, err = process.communicate(timeout=600)
     return process.returncode, out, err
+
+
+def killed_when(process: subprocess.Popen[str], due: Callable[[], bool]) -> None:
+    """Kill a process, which cannot do anything about it, as soon as something is so."""
+    while not due():
+        if process.poll() is not None:
+            raise AssertionError(f"it ended before it was killed: {process.communicate()}")
+        time.sleep(0.0002)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -9
+
+
+def steps_of(run: Path) -> int:
+    path = run / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
 def sha256(run: Path) -> str:

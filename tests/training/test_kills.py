@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,22 +13,6 @@ from zoo_cli.main import main
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 KEPT = ["--batch-size", "4", "--set", "plan.checkpoint_every=5", "--set", "plan.evaluate_every=100"]
-
-
-def killed_when(process: subprocess.Popen[str], due: Callable[[], bool]) -> None:
-    """Kill a process, which cannot do anything about it, as soon as something is so."""
-    while not due():
-        if process.poll() is not None:
-            raise AssertionError(f"it ended before it was killed: {process.communicate()}")
-        time.sleep(0.0002)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -9
-
-
-def steps_of(run: Path) -> int:
-    path = run / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
 def being_written(run: Path) -> bool:
@@ -51,13 +32,13 @@ def require_that_kills_change_nothing(works: Path, folder: Path, kills: int, see
         process = commands.start(
             commands.again(killed) if kill else commands.new(works, killed, *steps, *KEPT)
         )
-        known = steps_of(killed)
+        known = commands.steps_of(killed)
         target = known + chance.randrange(1, 40)
         if kill % 3 == 1:
-            killed_when(process, lambda: being_written(killed))
+            commands.killed_when(process, lambda: being_written(killed))
             while_writing += being_written(killed)
         else:
-            killed_when(process, lambda target=target: steps_of(killed) >= target)
+            commands.killed_when(process, lambda target=target: commands.steps_of(killed) >= target)
     assert while_writing >= 1
     assert main(commands.again(killed)) == 0
     assert commands.sha256(killed) == commands.sha256(whole)

@@ -9,7 +9,6 @@ import time
 import pytest
 
 from training import commands
-from training.test_kills import killed_when, steps_of
 from zoo.datasets import reading
 from zoo.datasets.text import TextRows
 from zoo_cli.main import main
@@ -146,7 +145,7 @@ def test_while_nothing_is_at_stake_a_signal_stops_at_once_and_handlers_are_put_b
 
 def told(process: subprocess.Popen[str], number: int, run, steps: int) -> tuple[int, str]:
     """Exit code and standard error of a process that a signal reaches once it has made so many steps."""
-    while steps_of(run) < steps:
+    while commands.steps_of(run) < steps:
         assert process.poll() is None, process.communicate()
         time.sleep(0.001)
     process.send_signal(number)
@@ -161,7 +160,10 @@ def test_a_process_that_is_terminated_says_how_to_go_on(works, tmp_path):
     process = commands.start(commands.new(works, run, *steps))
     code, err = told(process, signal.SIGTERM, run, 5)
     assert code == 143
-    assert err == f"stopped and saved after step {steps_of(run)}; go on with: zoo train --resume -o {run}\n"
+    assert (
+        err
+        == f"stopped and saved after step {commands.steps_of(run)}; go on with: zoo train --resume -o {run}\n"
+    )
     assert main(commands.again(run)) == 0
     assert commands.sha256(run) == commands.sha256(whole)
 
@@ -176,7 +178,10 @@ def test_two_processes_that_are_stopped_save_and_say_it_once(works, tmp_path, nu
     process = commands.start([*commands.new(works, run, *steps), "--processes", "2"])
     stopped, err = told(process, number, run, 5)
     assert stopped == code
-    assert err == f"stopped and saved after step {steps_of(run)}; go on with: zoo train --resume -o {run}\n"
+    assert (
+        err
+        == f"stopped and saved after step {commands.steps_of(run)}; go on with: zoo train --resume -o {run}\n"
+    )
     assert commands.done([*commands.again(run), "--processes", "2"])[0] == 0
     assert commands.sha256(run) == commands.sha256(whole)
 
@@ -187,6 +192,8 @@ def test_a_process_killed_after_it_was_told_to_stop_is_resumed_all_the_same(work
     steps = ["--steps", "300", "--batch-size", "2"]
     assert main(commands.new(works, whole, *steps)) == 0
     process = commands.start(commands.new(works, run, *steps))
-    killed_when(process, lambda: steps_of(run) >= 5 and process.send_signal(signal.SIGTERM) is None)
+    commands.killed_when(
+        process, lambda: commands.steps_of(run) >= 5 and process.send_signal(signal.SIGTERM) is None
+    )
     assert main(commands.again(run)) == 0
     assert commands.sha256(run) == commands.sha256(whole)

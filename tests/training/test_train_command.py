@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import pytest
 
-from zoo.training import run
 from zoo_cli.main import main
 
 TINY = [
@@ -45,7 +43,10 @@ def test_json_and_quiet_leave_one_object(works, tmp_path, capsys):
     assert said.err == ""
     found = json.loads(said.out)
     assert (found["steps"], found["family"], found["run"]) == (2, "gpt2", str(tmp_path / "run"))
-    assert found["held_out_bits_per_byte"] > 0
+    assert found["measure"] == "held_out_bits_per_byte"
+    assert found["best"] > 0
+    assert found["losses"]["loss"] > 0
+    assert found["parameters"] > 257 * 16
 
 
 def test_options_come_before_the_recipe_file_and_a_runs_recipe_is_one(works, tmp_path, capsys):
@@ -78,36 +79,16 @@ def test_a_finished_run_is_resumed_to_no_further_step(works, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("steps", "every", "said"),
-    [
-        (1, 2, "stopped before the first checkpoint; --resume begins again"),
-        (2, 2, "stopped; --resume goes on from the last checkpoint"),
-        (2, 0, "stopped; a run whose plan.checkpoint_every is 0 cannot be resumed"),
-    ],
-)
-def test_ctrl_c_says_what_can_be_done(works, tmp_path, capsys, monkeypatch, steps, every, said):
-    real = run.steps
-
-    def interrupted(*given, **named):
-        yield from itertools.islice(real(*given, **named), steps)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run, "steps", interrupted)
-    words = ["train", "gpt2", "-d", str(works), "-o", str(tmp_path / "run"), "--steps", "4", *TINY]
-    assert main([*words, "--set", f"plan.checkpoint_every={every}"]) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == said
-    monkeypatch.setattr(run, "steps", real)
-    resumed = main(["train", "-d", str(works), "-o", str(tmp_path / "run"), "--resume"])
-    assert resumed == (0 if every else 1)
-
-
-@pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "say what to train: a model, a family such as gpt2, or --recipe FILE"),
         (["gpt2", "--set", "plan.step=3"], "there is no setting 'step'; did you mean 'steps'?"),
-        (["gpt2", "--resume"], "it takes no START, --recipe or settings"),
-        (["--resume", "--steps", "3"], "it takes no START, --recipe or settings"),
+        (["gpt2", "--resume"], "it takes no START, --recipe, --force or settings"),
+        (["--resume", "--steps", "3"], "it takes no START, --recipe, --force or settings"),
+        (["--resume", "--force"], "it takes no START, --recipe, --force or settings"),
+        (["gpt2", "--steps", "3", "--epochs", "2"], "--steps and --epochs both say how long to train"),
+        (["gpt2", "--epochs", "0"], "epochs is 0.0, but must be above 0"),
+        (["gpt2", "--batch-size", "3", "--set", "plan.accumulation=2"], "must be a multiple of 2"),
         (["gpt2", "--device", "cuda:7", *TINY[:-2]], "device is 'cuda:7', but must be one of auto, cpu"),
     ],
 )
@@ -116,3 +97,43 @@ def test_what_cannot_be_asked_is_a_usage_error_of_one_line(works, tmp_path, caps
     said = capsys.readouterr()
     assert said.out == ""
     assert message in said.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_needs_data_from_the_command_line_or_its_recipe(works, tmp_path, capsys):
+    assert main(["train", "gpt2", "-o", str(tmp_path / "run"), *TINY]) == 2
+    assert "say what to train on: --data, or data.source in the recipe" in capsys.readouterr().err
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"schema: 1\nstart: gpt2\ndata: {{source: {works}}}\nplan: {{steps: 1}}\n")
+    assert main(["train", "--recipe", str(recipe), "-o", str(tmp_path / "run"), *TINY]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'run'}: 1 steps")
+
+
+def test_epochs_on_the_command_line_are_counted_in_rows_of_the_data(works, tmp_path, capsys):
+    words = ["train", "gpt2", "-d", str(works), "-o", str(tmp_path / "run"), "--epochs", "0.5", *TINY]
+    assert main([*words, "--json"]) == 0
+    said = capsys.readouterr()
+    steps = json.loads(said.out)["steps"]
+    assert f"; {steps} steps of 2 rows: 0.5 times through the data" in said.err
+    assert f"steps: {steps}\nepochs: null" in (tmp_path / "run" / "recipe.yaml").read_text().replace(
+        "\n  ", "\n"
+    )
+
+
+def test_steps_on_the_command_line_come_before_epochs_of_a_recipe(works, tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"schema: 1\nstart: gpt2\ndata: {{source: {works}}}\nplan: {{epochs: 1.0}}\n")
+    words = ["train", "--recipe", str(recipe), "-o", str(tmp_path / "run"), "--steps", "2", *TINY]
+    assert main(words) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'run'}: 2 steps")
+
+
+def test_data_that_moved_is_found_where_resume_is_told(works, tmp_path, capsys):
+    words = ["train", "gpt2", "-d", str(works), "-o", str(tmp_path / "run"), "--steps", "2", *TINY]
+    assert main(words) == 0
+    works.rename(tmp_path / "moved")
+    capsys.readouterr()
+    resume = ["train", "-o", str(tmp_path / "run"), "--resume", "--device", "cpu"]
+    assert main(resume) == 1
+    assert str(works) in capsys.readouterr().err
+    assert main([*resume, "--data", str(tmp_path / "moved")]) == 0

@@ -102,6 +102,7 @@ def _train(
     asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size, "seed": seed}
     assignments = [
         *(changes or ()),
+        *(["plan.epochs=none"] if steps else ()),  # those of a recipe
         *(f"plan.{name}={value}" for name, value in asked.items() if value is not None),
     ]
     if resume and (start or recipe_file or assignments or force):
