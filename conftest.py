@@ -1,9 +1,17 @@
-"""Every test has one thread a process: on two cores, two processes of two threads each are ten times slower."""
+"""What holds for every test: one thread a process, and files of the zoo's own in a folder that goes with the run.
+
+On two cores, two processes of two threads each are ten times slower. Both variables are read by child processes too.
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # read when torch is first imported, here and in child processes
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported
+
+_home = tempfile.mkdtemp(prefix="zoo-tests-home-")
+os.environ["ZOO_HOME"] = _home
+atexit.register(shutil.rmtree, _home, ignore_errors=True)
