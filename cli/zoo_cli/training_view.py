@@ -59,16 +59,19 @@ class TrainingView:
             said = f"{describe(step)}  {course(self._losses, _COURSE)}"
             self._bar.update(self._bar.task_ids[0], completed=step.step, description=said)
         if step.results or (not self._bar and plan.due(max(1, plan.steps // _LINES), step.step)):
-            results = "".join(
-                f", {name.replace('_', ' ')} {value:.4f}" for name, value in step.results.items()
-            )
-            terminal.note(f"step {step.step}: {describe(step)}{results}", quiet=self._quiet)
+            terminal.note(f"step {step.step}: {describe(step)}{_results(step)}", quiet=self._quiet)
 
 
 def describe(step: Step) -> str:
     """Losses and speed in words."""
     losses = ", ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
     return f"{losses}, {step.speed:,.0f} {step.unit}/s"
+
+
+def _results(step: Step) -> str:
+    """What was measured, without of how much, which is the same each time."""
+    measures = {name: value for name, value in step.results.items() if not isinstance(value, int)}
+    return "".join(f", {name.replace('_', ' ')} {value:.4f}" for name, value in measures.items())
 
 
 def course(values: list[float], width: int) -> str:

@@ -134,12 +134,12 @@ def test_no_more_is_measured_than_the_rules_say(works, family, files, pairs, mon
 
     def measure(network, tokenizer, texts, window):
         seen.extend(texts)
-        return SimpleNamespace(per_byte=1.5)
+        return SimpleNamespace(per_byte=1.5, bytes=1000)
 
     monkeypatch.setattr(bits, "bits_per_byte", measure)
     found = material(works, held_out=("ash", "birch"), held_out_characters=1000)
     found.bind(family, files)
-    assert found.evaluate(pairs()) == {"held_out_bits_per_byte": 1.5}
+    assert found.evaluate(pairs()) == {"held_out_bits_per_byte": 1.5, "held_out_bytes": 1000}
     ash = (works / "ash.txt").read_text()
     assert seen == [ash, (works / "birch.txt").read_text()[: 1000 - len(ash)]]
 
@@ -151,9 +151,10 @@ def test_what_is_held_out_is_measured_in_bits_per_byte(works, family, files, pai
     found = material(works, held_out=("ash",))
     found.bind(family, files)
     found.rows(network, seed=0)
-    [(name, value)] = found.evaluate(network.eval()).items()
-    assert name == "held_out_bits_per_byte"
-    assert value == pytest.approx(math.log2(257), rel=1e-5)
+    measured = found.evaluate(network.eval())
+    assert list(measured) == ["held_out_bits_per_byte", "held_out_bytes"]
+    assert measured["held_out_bits_per_byte"] == pytest.approx(math.log2(257), rel=1e-5)
+    assert measured["held_out_bytes"] == (works / "ash.txt").stat().st_size
 
 
 def test_nothing_held_out_is_not_measured(works, family, files, pairs):

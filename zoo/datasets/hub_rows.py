@@ -146,6 +146,11 @@ def _without_codecs(datasets: Any, features: Mapping[str, Any]) -> dict[str, Any
     return {name: recording if isinstance(kind, datasets.Audio) else kind for name, kind in features.items()}
 
 
+def has_rows(source: Source) -> bool:
+    """Whether a source is a data set of the Hub or a file of rows, each of which is a document."""
+    return source.hub is not None or (source.path is not None and source.path.suffix.lower() in ROW_FILES)
+
+
 def settle(source: Source) -> RowSource:
     """The commit that a data set's branch is at now, or a file's content; the Hub is not asked for a full commit.
 

@@ -71,7 +71,7 @@ class TextMaterial:
         return data.TextRows(ids, self._window, seed)
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
-        """Bits per byte over the held-out documents, in windows as long as those that are trained on."""
+        """Bits per byte of the held-out documents, in windows as long as those trained on, and how many bytes."""
         from zoo.evaluation import text as bits
 
         texts = self._corpus.measured()
@@ -80,7 +80,7 @@ class TextMaterial:
         _, tokenizer, _ = self._binding()
         with evaluating(network):
             found = bits.bits_per_byte(network, tokenizer, texts, window=self._window)
-        return {BITS: found.per_byte}
+        return {BITS: found.per_byte, "held_out_bytes": found.bytes}
 
     def preview(self, network: nn.Module, count: int, seed: int, stem: Path) -> Iterator[Path]:
         """Draw texts that begin from nothing, and write them into one .txt file under headings."""
@@ -102,7 +102,7 @@ class TextMaterial:
 
 
 def _corpus(source: Source, rules: data.TextRules, seed: int) -> Corpus:
-    if source.hub is not None or (source.path and source.path.suffix.lower() in hub_rows.ROW_FILES):
+    if hub_rows.has_rows(source):
         return RowCorpus(hub_rows.settle(source), rules, seed)
     found = data.split(documents.of_files(source)[: rules.documents], rules, seed)
     return FileCorpus(found.train, found.held_out, rules.held_out_characters)

@@ -41,7 +41,7 @@ def named(*sources: str, column: str | None = None, offline: bool = False) -> He
 
 
 def _whole(name: str, source: Source, column: str | None) -> HeldOut:
-    if not _has_rows(source):
+    if not hub_rows.has_rows(source):
         return HeldOut(name, of_files(source))
     texts = list(first_characters(_rows(source, column), MOST_CHARACTERS))
     if sum(map(len, texts)) >= MOST_CHARACTERS:
@@ -64,10 +64,6 @@ def _rows(source: Source, column: str | None) -> Iterator[Document]:
         yield Document(f"row {number}", text)
 
 
-def _has_rows(source: Source) -> bool:
-    return source.path is None or source.path.suffix.lower() in hub_rows.ROW_FILES
-
-
 def of_run(folder: Path | None, name: str, *, offline: bool = False) -> HeldOut:
     """What the run in a folder measures on: its recipe says of which data, by which rules and seed.
 
@@ -85,7 +81,7 @@ def of_run(folder: Path | None, name: str, *, offline: bool = False) -> HeldOut:
         raise DataError(f"the recipe of {name} does not say what it was trained on", hint="say it: --data D")
     source, seed = find(said.source, offline=offline), said.plan.seed
     rules = _text_rules(said.data, name)
-    if _has_rows(source):
+    if hub_rows.has_rows(source):
         texts = RowCorpus(hub_rows.settle(source), rules, seed).measured()
         documents = tuple(Document(f"held out {number}", text) for number, text in enumerate(texts, 1))
     else:

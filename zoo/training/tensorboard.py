@@ -26,7 +26,9 @@ class Events:
 
     def write(self, step: Step) -> None:
         said = {f"loss/{name}": value for name, value in step.losses.items()}
-        said |= {f"held out/{name}": value for name, value in step.results.items()}
+        said |= {
+            f"held out/{name}": value for name, value in step.results.items() if not isinstance(value, int)
+        }
         said |= {
             "training/learning rate": step.learning_rate,
             "training/gradient norm": step.gradient_norm,
