@@ -1,0 +1,1 @@
+"""Gaussian mixtures and hidden Markov models, fitted by expectation maximisation."""

@@ -1,0 +1,21 @@
+"""The plugin: which families it brings. Imports no torch; references are resolved when a model is built."""
+
+from __future__ import annotations
+
+from zoo.family import Family
+from zoo.plugins import hookimpl
+
+zoo_api = (1, 1)
+
+GMM = Family(
+    name="gmm",
+    modality="table",
+    config="zoo_classic.gmm_config:GMMConfig",
+    build="zoo_classic.gmm:build",
+    controls="zoo_classic.gmm_config:GMMControls",
+)
+
+
+@hookimpl
+def zoo_families() -> list[Family]:
+    return [GMM]
