@@ -1,104 +1,106 @@
 """Training tokens a second and peak memory of one GPT, against transformers' Trainer and against a bare PyTorch loop.
 
 6 layers, 384 wide, 6 heads, context 256, batch 12, a vocabulary of 65, no dropout, fused AdamW, gradients clipped.
-Every engine runs in a process of its own, in rounds that alternate between them; ratios are medians over rounds. The
-bare loop trains the zoo's own module, so what it differs by is what the loop costs. Targets: 1.25 times the Trainer's
-tokens a second in float32 and in bfloat16; at most 5% slower than the bare loop and 1.1 times its peak memory.
+The three engines take turns step by step in one process, so that whatever else the machine does meets all of them:
+after each step of the Trainer comes one of the zoo and one of the bare loop, which trains the zoo's own module.
+Ratios are medians over steps. Peak memory is that of a process for each engine. Targets: 1.25 times the Trainer's tokens a
+second in float32 and in bfloat16; at most 5% slower than the bare loop, and 1.1 times its peak memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 ENGINES = ("trainer", "bare", "zoo")
 LAYERS, WIDTH, HEADS, CONTEXT, BATCH, VOCABULARY = 6, 384, 6, 256, 12, 65
 RATE = 1e-3
-WARM_UP = 3
+WARM_UP = 2
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one round of 5 steps instead of three of 20")
+    parser.add_argument("--quick", action="store_true", help="5 steps instead of 30")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)  # of a child process
-    parser.add_argument("--dtype", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--alone", choices=ENGINES, help=argparse.SUPPRESS)  # of a child process
     arguments = parser.parse_args()
-    rounds, steps = (1, 5) if arguments.quick else (arguments.rounds, arguments.steps)
-    if arguments.engine:
-        measure(arguments.engine, arguments.dtype, arguments.threads, steps)
-        return
-    print(
-        f"{LAYERS} layers, {WIDTH} wide, context {CONTEXT}, batch {BATCH}, {arguments.threads} threads, {steps} steps"
-    )
-    for dtype in arguments.dtypes:
-        compare(dtype, arguments.threads, rounds, steps)
-
-
-def compare(dtype: str, threads: int, rounds: int, steps: int) -> None:
-    found: dict[str, list[dict[str, float]]] = {engine: [] for engine in ENGINES}
-    for _ in range(rounds):
-        for engine in ENGINES:
-            found[engine].append(child(engine, dtype, threads, steps))
-    speeds = {engine: [one["speed"] for one in told] for engine, told in found.items()}
-    peaks = {engine: max(one["peak_mb"] for one in told) for engine, told in found.items()}
-    print(f"\n{dtype}")
-    for engine in ENGINES:
-        print(
-            f"  {engine:8} {statistics.median(speeds[engine]):8.0f} tokens/s (best {max(speeds[engine]):.0f}), "
-            f"peak {peaks[engine]:.0f} MB, loss {found[engine][-1]['loss']:.3f}"
-        )
-    for other in ("trainer", "bare"):
-        ratios = [mine / theirs for mine, theirs in zip(speeds["zoo"], speeds[other], strict=True)]
-        print(
-            f"  zoo / {other}: speed {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), "
-            f"peak memory {peaks['zoo'] / peaks[other]:.2f}"
-        )
-
-
-def child(engine: str, dtype: str, threads: int, steps: int) -> dict[str, float]:
-    words = ["--engine", engine, "--dtype", dtype, "--threads", str(threads), "--steps", str(steps)]
-    done = subprocess.run([sys.executable, __file__, *words], check=True, capture_output=True, text=True)
-    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return told
-
-
-def measure(engine: str, dtype: str, threads: int, steps: int) -> None:
-    """Train, and print speed and memory as JSON. The first steps, in which memory is taken, are not counted."""
+    steps = 5 if arguments.quick else arguments.steps
     import torch
 
-    torch.set_num_threads(threads)
-    run = {"trainer": trainer, "bare": bare, "zoo": zoo}[engine]
-    ended, loss = run(dtype, WARM_UP + steps)
-    seconds = ended[-1] - ended[WARM_UP - 1]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"speed": steps * BATCH * CONTEXT / seconds, "peak_mb": peak, "loss": loss}))
+    torch.set_num_threads(arguments.threads)
+    if arguments.alone:
+        memory(arguments.alone, arguments.dtypes[0])
+        return
+    print(f"{LAYERS} layers, {WIDTH} wide, context {CONTEXT}, batch {BATCH}, {arguments.threads} threads")
+    for dtype in arguments.dtypes:
+        print(f"\n{dtype}, {steps} steps of each")
+        compare(dtype, steps)
+        peaks = {engine: child(engine, dtype, arguments.threads) for engine in ENGINES}
+        for engine, peak in peaks.items():
+            print(f"  {engine:8} peak {peak:.0f} MB")
+        print(f"  zoo / bare: peak memory {peaks['zoo'] / peaks['bare']:.2f}")
 
 
-def text() -> object:
-    """Token ids with something to learn in them: each follows from the one before, but for one in eight."""
-    import numpy as np
+def compare(dtype: str, steps: int) -> None:
+    seconds: dict[str, list[float]] = {engine: [] for engine in ENGINES}
+    losses: dict[str, float] = {}
+    others = {"bare": bare(dtype, WARM_UP + steps), "zoo": zoo(dtype, WARM_UP + steps)}
 
-    draws = np.random.default_rng(0)
-    ids = np.cumsum(np.where(draws.random(200_000) < 1 / 8, draws.integers(0, VOCABULARY, 200_000), 7))
-    return (ids % VOCABULARY).astype(np.uint16)
+    def between() -> None:
+        for engine, run in others.items():
+            began = time.perf_counter()
+            losses[engine] = next(run)
+            seconds[engine].append(time.perf_counter() - began)
+
+    seconds["trainer"] = trainer(dtype, WARM_UP + steps, between)
+    counted = {engine: told[WARM_UP:] for engine, told in seconds.items()}
+    for engine, told in counted.items():
+        middle, best = BATCH * CONTEXT / statistics.median(told), BATCH * CONTEXT / min(told)
+        print(f"  {engine:8} {middle:7.0f} tokens/s, best {best:.0f}")
+    for other in ("trainer", "bare"):
+        ratios = [theirs / mine for theirs, mine in zip(counted[other], counted["zoo"], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        print(f"  zoo / {other}: speed {middle:.3f} (half of the steps between {low:.3f} and {high:.3f})")
+    print(f"  loss of the last step: bare {losses['bare']:.6f}, zoo {losses['zoo']:.6f}")
+
+
+def child(engine: str, dtype: str, threads: int) -> float:
+    words = ["--alone", engine, "--dtypes", dtype, "--threads", str(threads)]
+    done = subprocess.run([sys.executable, __file__, *words], check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def memory(engine: str, dtype: str) -> None:
+    """Train a few steps and print the process's peak memory in MB."""
+    if engine == "trainer":
+        trainer(dtype, 3, lambda: None)
+    else:
+        for _ in {"bare": bare, "zoo": zoo}[engine](dtype, 3):
+            pass
+    # not getrusage, whose peak a child takes over from the process that started it
+    told = Path("/proc/self/status").read_text(encoding="utf-8")
+    print(next(int(line.split()[1]) / 1024 for line in told.splitlines() if line.startswith("VmHWM")))
 
 
 def rows() -> object:
+    """Token ids with something to learn in them: each follows from the one before, but for one in eight."""
+    import numpy as np
+
     from zoo.datasets.text import TextRows
 
-    return TextRows(text(), CONTEXT, seed=0)
+    draws = np.random.default_rng(0)
+    ids = np.cumsum(np.where(draws.random(200_000) < 1 / 8, draws.integers(0, VOCABULARY, 200_000), 7))
+    return TextRows((ids % VOCABULARY).astype(np.uint16), CONTEXT, seed=0)
 
 
 def network() -> object:
@@ -115,7 +117,7 @@ def network() -> object:
     )
 
 
-def zoo(dtype: str, steps: int) -> tuple[list[float], float]:
+def zoo(dtype: str, steps: int) -> Iterator[float]:
     from zoo.training.learner import Learner
     from zoo.training.loop import train
     from zoo.training.plan import Plan
@@ -127,24 +129,21 @@ def zoo(dtype: str, steps: int) -> tuple[list[float], float]:
         schedule="constant",
         warmup=0,
         weight_decay=0.0,
-        beta_2=0.999,
         precision=dtype,
         evaluate_every=0,
     )
-    ended, losses = [], []
     for step in train(Learner(network(), plan), rows(), device="cpu"):
-        ended.append(time.perf_counter())
-        losses.append(step.loss)
-    return ended, losses[-1]
+        yield step.loss
 
 
-def bare(dtype: str, steps: int) -> tuple[list[float], float]:
+def bare(dtype: str, steps: int) -> Iterator[float]:
     """What one would write by hand: the zoo's module, PyTorch's optimizer, nothing around them."""
     import torch
 
     module, data = network(), rows()
-    optimizer = torch.optim.AdamW(module.parameters(), lr=RATE, weight_decay=0.0, fused=True)
-    ended = []
+    optimizer = torch.optim.AdamW(
+        module.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+    )
     for number in range(steps):
         batch = data.rows(number * BATCH, BATCH)
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
@@ -153,13 +152,14 @@ def bare(dtype: str, steps: int) -> tuple[list[float], float]:
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        value = loss.item()
-        ended.append(time.perf_counter())
-    return ended, value
+        yield loss.item()
 
 
-def trainer(dtype: str, steps: int) -> tuple[list[float], float]:
-    """transformers' GPT-2 of the same shape under its Trainer, with its defaults but for what the task sets."""
+def trainer(dtype: str, steps: int, between: object) -> list[float]:
+    """transformers' GPT-2 of the same shape under its Trainer, with its defaults but for what the task sets.
+
+    Returns the seconds of each step; `between` is called after each, and not counted.
+    """
     import torch
     import transformers
 
@@ -187,12 +187,20 @@ def trainer(dtype: str, steps: int) -> tuple[list[float], float]:
             ids = data.rows(at, 1)[0, :-1]
             return {"input_ids": ids, "labels": ids}
 
-    ended: list[float] = []
-
     class Clock(transformers.TrainerCallback):
-        def on_step_end(self, *_: object, **__: object) -> None:
-            ended.append(time.perf_counter())
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+            self.since = 0.0
 
+        def on_train_begin(self, *_: object, **__: object) -> None:
+            self.since = time.perf_counter()
+
+        def on_step_end(self, *_: object, **__: object) -> None:
+            self.seconds.append(time.perf_counter() - self.since)
+            between()
+            self.since = time.perf_counter()
+
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         arguments = transformers.TrainingArguments(
             folder,
@@ -209,9 +217,8 @@ def trainer(dtype: str, steps: int) -> tuple[list[float], float]:
         )
         torch.manual_seed(0)
         model = transformers.GPT2LMHeadModel(config)
-        engine = transformers.Trainer(model, arguments, train_dataset=Windows(), callbacks=[Clock()])
-        final = engine.train().training_loss  # the mean over all steps
-    return ended, final
+        transformers.Trainer(model, arguments, train_dataset=Windows(), callbacks=[clock]).train()
+    return clock.seconds
 
 
 if __name__ == "__main__":
