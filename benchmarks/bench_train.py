@@ -3,8 +3,8 @@
 6 layers, 384 wide, 6 heads, context 256, batch 12, a vocabulary of 65, no dropout, fused AdamW, gradients clipped.
 The three engines take turns step by step in one process, so that whatever else the machine does meets all of them:
 after each step of the Trainer comes one of the zoo and one of the bare loop, which trains the zoo's own module.
-Ratios are medians over steps. Peak memory is that of a process for each engine. Targets: 1.25 times the Trainer's tokens a
-second in float32 and in bfloat16; at most 5% slower than the bare loop, and 1.1 times its peak memory.
+Ratios are medians over steps. Peak memory is that of a process for each engine. Targets: 1.25 times the Trainer's
+tokens a second in float32 and in bfloat16; at most 5% slower than the bare loop, and 1.1 times its peak memory.
 """
 
 from __future__ import annotations
