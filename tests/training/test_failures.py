@@ -220,3 +220,11 @@ def test_damaged_checkpoints_are_said_and_the_one_before_is_gone_on_from(works, 
         assert commands.sha256(folder) == commands.sha256(whole)
         assert commands.last_checkpoint(folder) == commands.last_checkpoint(whole)
         assert commands.metrics(folder) == commands.metrics(whole)
+
+
+def test_a_run_goes_on_without_a_run_json_that_can_be_read(works, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(commands.new(works, run, "--steps", "2", "--batch-size", "2")) == 0
+    (run / "run.json").write_text("{", encoding="utf-8")
+    assert main(["train", "--resume", "-o", str(run)]) == 0
+    assert "run.json cannot be read" in capsys.readouterr().err

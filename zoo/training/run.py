@@ -17,6 +17,7 @@ import json
 import math
 import secrets
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ import torch
 from zoo import settings
 from zoo.datasets import reading
 from zoo.datasets.material import Material, Rows
-from zoo.errors import TrainingError, UsageError
+from zoo.errors import TrainingError, UsageError, ZooWarning
 from zoo.training import checkpoint, processes, recipe, start, versions
 from zoo.training.learner import Learner
 from zoo.training.loop import Step, train
@@ -143,7 +144,7 @@ def resume(folder: Path, *, device: str = "auto", offline: bool = False, source:
     """
     processes.state(device)
     run = _opened(folder, device, offline, source)
-    about = json.loads((folder / ABOUT).read_text(encoding="utf-8")) if (folder / ABOUT).is_file() else {}
+    about = _about(folder)
     versions.warn_of_change(about, run.origin.plugin)
     found = checkpoint.newest(folder)
     if found is None and not run.recipe.plan.checkpoint_every:
@@ -166,6 +167,21 @@ def resume(folder: Path, *, device: str = "auto", offline: bool = False, source:
             raise TrainingError(f"{found.path}: {error}", hint=error.hint) from error
         run.best, run.measure = float(found.notes["best"]), str(found.notes["measure_name"])
     return run
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What run.json says: it is there for people and to compare, so a run can do without."""
+    path = folder / ABOUT
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        said = None
+    if isinstance(said, dict):
+        return said
+    warnings.warn(f"{path} cannot be read: versions and data are not compared", ZooWarning, stacklevel=3)
+    return {}
 
 
 def _opened(folder: Path, device: str, offline: bool, source: str = "") -> Run:
