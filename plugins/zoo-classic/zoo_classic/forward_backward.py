@@ -1,0 +1,189 @@
+"""The forward-backward algorithm for many sequences at once: scaled, which is fast, or in log space, which is exact.
+
+Source: Rabiner, "A tutorial on hidden Markov models", 1989, sections III and V; his scaled variables, with c the
+scale. Shapes: N frames of B packed sequences, S states; see `zoo_classic.packed`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from zoo_classic.packed import Packed
+from zoo_classic.small_steps import unshared
+
+_LOG_BLOCK = 1 << 22  # numbers (frames x S x S) that the log-space sums hold at once
+
+
+@dataclass(frozen=True)
+class Expected:
+    """log_likelihood: (N,) each frame's part of its sequence's, in nats. posterior: (N, S). transitions: (S, S)."""
+
+    log_likelihood: torch.Tensor
+    posterior: torch.Tensor
+    transitions: torch.Tensor
+
+
+def scaled_forward(
+    start: torch.Tensor, transition: torch.Tensor, likelihood: torch.Tensor, sizes: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """P(state | frames so far), (N, S), and the scale, (N, 1): P(frame | frames before) in `likelihood`'s units.
+
+    start: (S,), or (B, S) for each sequence. likelihood: (N, S) of each frame under each state, divided by anything
+    of the frame. sizes: of the time steps.
+    """
+    alpha = torch.empty_like(likelihood)
+    scale = likelihood.new_empty(len(likelihood), 1)
+    here = alpha.split_with_sizes(sizes)  # all slices made at once: slicing costs as much as multiplying
+    emissions, totals = likelihood.split_with_sizes(sizes), scale.split_with_sizes(sizes)
+    before = None
+    with unshared(alpha, sizes[0] * transition.numel()):
+        for now, emitted, total in zip(here, emissions, totals, strict=True):
+            if before is None:
+                torch.mul(start, emitted, out=now)
+            else:
+                torch.mm(before if len(before) == len(now) else before[: len(now)], transition, out=now)
+                now.mul_(emitted)
+            torch.sum(now, 1, keepdim=True, out=total)
+            now.div_(total)
+            before = now
+    return alpha, scale
+
+
+def scaled_backward(
+    transition: torch.Tensor, weights: torch.Tensor, sizes: Sequence[int], beta: torch.Tensor
+) -> torch.Tensor:
+    """P(frames after | state) / P(frames after | frames so far), (N, S).
+
+    weights: (N, S) likelihood / scale; all rows but the first frames' are multiplied in place by their result.
+    beta: (N, S) to be filled; the row of each sequence's last frame is there already, ones where nothing follows.
+    """
+    ahead = transition.t().contiguous()
+    steps = list(zip(beta.split_with_sizes(sizes), weights.split_with_sizes(sizes), strict=True))
+    with unshared(beta, sizes[0] * transition.numel()):
+        for (now, _), (after, weight) in zip(reversed(steps[:-1]), reversed(steps[1:]), strict=True):
+            weight.mul_(after)
+            torch.mm(weight, ahead, out=now if len(now) == len(weight) else now[: len(weight)])
+    return beta
+
+
+def scaled(
+    start: torch.Tensor, transition: torch.Tensor, likelihood: torch.Tensor, packed: Packed
+) -> Expected | None:
+    """All that is expected, or None where numbers this small are lost in the dtype: then log space must do.
+
+    `likelihood` is overwritten. What is lost is bounded: a state of probability below the smallest number at time t
+    adds at most that number times beta, so the result stands while beta is far from the largest number.
+    """
+    alpha, scale = scaled_forward(start, transition, likelihood, packed.sizes)
+    if not usable(scale):
+        return None
+    beta = scaled_backward(transition, likelihood.div_(scale), packed.sizes, torch.ones_like(likelihood))
+    if not certain(beta):
+        return None
+    counts = packed.before(alpha).t() @ likelihood[packed.sequences :]
+    return Expected(scale.log().squeeze(1), alpha.mul_(beta), counts.mul_(transition))
+
+
+def usable(scale: torch.Tensor) -> bool:
+    """Whether no frame's scale got lost: below the smallest number, or not a number at all."""
+    return bool(scale.min() >= torch.finfo(scale.dtype).tiny)  # of NaN this is False
+
+
+def certain(beta: torch.Tensor) -> bool:
+    """Whether states that the forward pass lost to underflow are too improbable to change any printed digit."""
+    known = torch.finfo(beta.dtype)
+    return bool(beta.max() <= known.eps / known.tiny / beta.numel())
+
+
+def log_forward(
+    log_start: torch.Tensor, log_transition: torch.Tensor, log_density: torch.Tensor, packed: Packed
+) -> torch.Tensor:
+    """ln P(state, frames so far), (N, S)."""
+    alpha = torch.empty_like(log_density)
+    into = log_transition.t().contiguous()  # (to, from): the sum runs along memory
+    before = None
+    for now, emitted in zip(
+        alpha.split_with_sizes(packed.sizes), log_density.split_with_sizes(packed.sizes), strict=True
+    ):
+        if before is None:
+            torch.add(log_start, emitted, out=now)
+        else:
+            torch.logsumexp(before[: len(now), None] + into, 2, out=now)
+            now.add_(emitted)
+        before = now
+    return alpha
+
+
+def log_backward(log_transition: torch.Tensor, log_density: torch.Tensor, packed: Packed) -> torch.Tensor:
+    """ln P(frames after | state), (N, S)."""
+    beta = torch.zeros_like(log_density)
+    steps = list(
+        zip(beta.split_with_sizes(packed.sizes), log_density.split_with_sizes(packed.sizes), strict=True)
+    )
+    for (now, _), (after, emitted) in zip(reversed(steps[:-1]), reversed(steps[1:]), strict=True):
+        now[: len(after)] = torch.logsumexp((after + emitted)[:, None] + log_transition, 2)
+    return beta
+
+
+def logarithmic(
+    start: torch.Tensor, transition: torch.Tensor, log_density: torch.Tensor, packed: Packed
+) -> Expected:
+    """As `scaled`, with nothing lost, for S times the exponentials."""
+    log_transition = transition.log()
+    alpha = log_forward(start.log(), log_transition, log_density, packed)
+    beta = log_backward(log_transition, log_density, packed)
+    joint = alpha + beta
+    total = joint.logsumexp(1, keepdim=True)  # the sequence's log-likelihood, found at every frame
+    impossible = total == -math.inf
+    posterior = (joint - total).masked_fill_(impossible, -math.inf).exp_()
+    ahead = log_density + beta - total.masked_fill(impossible, 0.0)
+    counts = torch.zeros_like(transition)
+    before, after = packed.before(alpha), ahead[packed.sequences :]
+    block = max(1, _LOG_BLOCK // transition.numel())
+    for at in range(0, len(before), block):
+        left, right = before[at : at + block, :, None], after[at : at + block, None]
+        counts += (left + right + log_transition).exp_().sum(0)
+    return Expected(log_parts(alpha, packed), posterior, counts)
+
+
+def log_parts(log_alpha: torch.Tensor, packed: Packed) -> torch.Tensor:
+    """ln P(frame | frames before), (N,), from ln P(state, frames so far)."""
+    so_far = log_alpha.logsumexp(1)
+    parts = so_far.clone()
+    parts[packed.sequences :] -= packed.before(so_far)
+    return parts.masked_fill_(so_far == -math.inf, -math.inf)
+
+
+def viterbi(
+    start: torch.Tensor, transition: torch.Tensor, log_density: torch.Tensor, packed: Packed
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The most probable states of each sequence, (N,), and ln P(states, frames), (B,) in the given order."""
+    into = transition.t().log().contiguous()  # (to, from)
+    came_from = torch.zeros(log_density.shape, dtype=torch.long, device=log_density.device)
+    best = torch.empty_like(log_density)
+    before = None
+    origins = came_from.split_with_sizes(packed.sizes)
+    bests = best.split_with_sizes(packed.sizes)
+    for now, origin, emitted in zip(bests, origins, log_density.split_with_sizes(packed.sizes), strict=True):
+        if before is None:
+            torch.add(start.log(), emitted, out=now)
+        else:
+            torch.max(before[: len(now), None] + into, 2, out=(now, origin))
+            now.add_(emitted)
+        before = now
+    return _traced(bests, origins), packed.last(best).amax(1)
+
+
+def _traced(bests: Sequence[torch.Tensor], origins: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The states (N,) that lead to the best last ones, followed back from each sequence's end."""
+    paths = [bests[-1].argmax(1)]
+    for step in range(len(bests) - 2, -1, -1):
+        after = paths[-1]
+        running = origins[step + 1].gather(1, after[:, None])[:, 0]
+        ending = bests[step][len(after) :]
+        paths.append(torch.cat((running, ending.argmax(1))) if len(ending) else running)
+    return torch.cat(paths[::-1])

@@ -1,0 +1,242 @@
+"""Gaussian emissions and mixtures of them, as two matrix products over the quadratic features of the frames.
+
+ln N(x; mean, covariance) is linear in the products x_i x_j, the x_i and 1. So the densities of all frames under all
+states are one product with a matrix made from the parameters, and the expected statistics of a fit are another.
+Frames are shifted first to lie around 0, for the squares of far values would lose digits.
+
+Shapes: N frames, D columns, S states, M Gaussians a state, K = S M, F features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from zoo.errors import UsageError
+from zoo.noise import Noise, Rows
+from zoo_classic import kmeans
+from zoo_classic.emissions import Seen, as_columns, choose, refuse, relative, require_rows_sum_to_one
+from zoo_classic.hmm_config import HMMConfig
+from zoo_classic.packed import Packed
+
+_LEAST = 1e-10  # expected frames below which a Gaussian is left as it is
+
+
+class Gaussian(nn.Module):
+    """weights: (S, M). means: (S, M, D).
+
+    covariances: diagonal (S, M, D), spherical (S, M), full (S, M, D, D), tied (D, D), one for all.
+    """
+
+    def __init__(self, config: HMMConfig, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.covariance = config.covariance
+        self.weight_prior = config.emission_prior
+        self.prior = config.covariance_prior
+        self.minimum = config.minimum_variance
+        states, mixed, columns = config.states, config.mixtures, config.columns
+        unit = torch.eye(columns, dtype=dtype)
+        start = {
+            "diagonal": torch.ones(states, mixed, columns, dtype=dtype),
+            "spherical": torch.ones(states, mixed, dtype=dtype),
+            "full": unit.expand(states, mixed, columns, columns).clone(),
+            "tied": unit,
+        }[config.covariance]
+        self.weights = nn.Parameter(torch.full((states, mixed), 1 / mixed, dtype=dtype), requires_grad=False)
+        self.means = nn.Parameter(
+            torch.empty(states, mixed, columns, dtype=dtype).normal_(), requires_grad=False
+        )
+        self.covariances = nn.Parameter(start, requires_grad=False)
+
+    @property
+    def _paired(self) -> bool:
+        return self.covariance in ("full", "tied")
+
+    def shift(self) -> torch.Tensor:
+        return self.means.flatten(0, 1).mean(0)
+
+    def see(self, packed: Packed, shift: torch.Tensor) -> Seen:
+        x = (self._frames(packed) - shift.double()).to(self.means)
+        if self._paired:
+            first, second = self._pairs()
+            squares = x[:, first] * x[:, second]
+        else:
+            squares = x.square()
+            if self.covariance == "spherical":
+                squares = squares.sum(1, keepdim=True)
+        return Seen(torch.cat((squares, x, x.new_ones(len(x), 1)), 1), shift)
+
+    def _pairs(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Row and column of the upper triangle of a covariance."""
+        columns = self.means.shape[-1]
+        found = torch.triu_indices(columns, columns, device=self.means.device)
+        return found[0], found[1]
+
+    def _linear(self, shift: torch.Tensor) -> torch.Tensor:
+        """(F, K): the features' product with it is ln(weight N(x; mean, covariance))."""
+        means = (self.means - shift).flatten(0, 1)  # (K, D)
+        count, columns = means.shape
+        if self._paired:
+            precision = torch.linalg.inv(self.covariances.double()).to(means).reshape(-1, columns, columns)
+            precision = precision.expand(count, -1, -1)
+            log_determinant = torch.logdet(self.covariances.double()).to(means).reshape(-1).expand(count)
+            first, second = self._pairs()
+            factor = torch.where(first == second, -0.5, -1.0).to(means)
+            squares = precision[:, first, second] * factor
+            linear = (precision @ means[:, :, None])[:, :, 0]
+        else:
+            variances = self.covariances.flatten(0, 1)  # (K, D) or (K,)
+            variances = variances[:, None] if variances.dim() == 1 else variances
+            squares = -0.5 / variances
+            linear = means / variances
+            log_determinant = variances.expand(count, columns).log().sum(1)
+        constant = -0.5 * ((linear * means).sum(1) + log_determinant + columns * math.log(2 * math.pi))
+        constant = constant + self.weights.flatten().log()
+        return torch.cat((squares, linear, constant[:, None]), 1).t().contiguous()
+
+    def _components(self, seen: Seen) -> torch.Tensor:
+        return torch.mm(seen.features, self._linear(seen.shift))  # (N, K)
+
+    def log_density(self, seen: Seen) -> torch.Tensor:
+        found = self._components(seen)
+        mixed = self.means.shape[1]
+        return found if mixed == 1 else found.view(len(found), -1, mixed).logsumexp(2)
+
+    def likelihood(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
+        return relative(self.log_density(seen))
+
+    def statistics(self, seen: Seen, posterior: torch.Tensor) -> torch.Tensor:
+        mixed = self.means.shape[1]
+        if mixed > 1:
+            found = self._components(seen).view(len(posterior), -1, mixed)
+            posterior = (posterior[:, :, None] * found.softmax(2)).flatten(1)
+        return posterior.t() @ seen.features  # (K, F)
+
+    def update(self, statistics: torch.Tensor, shift: torch.Tensor) -> None:
+        states, mixed, columns = self.means.shape
+        squares, sums, total = statistics.split_with_sizes((statistics.shape[1] - columns - 1, columns, 1), 1)
+        alive = total > _LEAST  # (K, 1)
+        held = total.clamp_min(_LEAST)
+        old = (self.means.double() - shift.double()).flatten(0, 1)
+        means = torch.where(alive, sums / held, old)
+        self._update_covariances(squares, means, held, alive)
+        self.means.copy_((means + shift.double()).view(states, mixed, columns))
+        counts = total.view(states, mixed) + self.weight_prior
+        seen = counts.sum(1, keepdim=True)
+        self.weights.copy_(torch.where(seen > _LEAST, counts / seen.clamp_min(_LEAST), self.weights.double()))
+
+    def _update_covariances(
+        self, squares: torch.Tensor, means: torch.Tensor, held: torch.Tensor, alive: torch.Tensor
+    ) -> None:
+        """From sums of squares about the shift, (K, .), and new means about it, (K, D)."""
+        columns = means.shape[1]
+        if self._paired:
+            first, second = self._pairs()
+            scatter = means.new_empty(len(means), columns, columns)
+            scatter[:, first, second] = squares - held * means[:, first] * means[:, second]
+            scatter[:, second, first] = scatter[:, first, second]
+            prior = self.prior * torch.eye(columns, dtype=scatter.dtype, device=scatter.device)
+            if self.covariance == "tied":
+                found = (prior + scatter[alive[:, 0]].sum(0)) / held[alive].sum()
+                self.covariances.copy_(at_least(found, self.minimum))
+                return
+            found = at_least((prior + scatter) / held[:, :, None], self.minimum)
+        elif self.covariance == "spherical":
+            scatter = (squares[:, 0] - held[:, 0] * means.square().sum(1)) / columns
+            found = ((self.prior + scatter) / held[:, 0]).clamp_min(self.minimum)
+        else:
+            found = ((self.prior + squares - held * means.square()) / held).clamp_min(self.minimum)
+        old = self.covariances.double().flatten(0, 1)
+        kept = alive.view(-1, *[1] * (found.dim() - 1))
+        self.covariances.copy_(torch.where(kept, found, old).view(self.covariances.shape))
+
+    def begin(self, packed: Packed, noise: Noise) -> None:
+        frames = self._frames(packed)
+        self._begin(frames, _clusters(frames, len(self.means), noise), noise)
+
+    def begin_from(self, packed: Packed, states: torch.Tensor, noise: Noise) -> None:
+        self._begin(self._frames(packed), states, noise)
+
+    def _frames(self, packed: Packed) -> torch.Tensor:
+        """(N, D) in float64. Raises DataError for a value that is no number."""
+        frames = as_columns(packed.frames, self.means.shape[-1]).double()
+        refuse(~torch.isfinite(frames), packed, frames, "every value must be a finite number")
+        return frames
+
+    def _begin(self, frames: torch.Tensor, states: torch.Tensor, noise: Noise) -> None:
+        """Means of the frames of each state, or of clusters among them; the covariance of all frames for everyone."""
+        mixed, columns = self.means.shape[1:]
+        overall = torch.cov(frames.t(), correction=0).reshape(columns, columns)
+        spread = overall.diagonal().sqrt()
+        rows = noise.rows(1, "hmm mixtures")
+        for state in range(len(self.means)):
+            own = frames[states == state]
+            own = own if len(own) else frames
+            labels = _clusters(own, mixed, noise)
+            for part in range(mixed):
+                some = own[labels == part]
+                apart = 0.1 * spread * rows.normal(columns)[0].to(frames)  # for parts that no frame fell into
+                self.means[state, part] = (some.mean(0) if len(some) else own.mean(0) + apart).to(self.means)
+        self.weights.fill_(1 / mixed)
+        floor = torch.full_like(spread, max(self.minimum, self.prior / len(frames)))
+        variances = torch.maximum(overall.diagonal(), floor)
+        if self._paired:
+            found = at_least(overall + floor.diag(), self.minimum)
+        else:
+            found = variances if self.covariance == "diagonal" else variances.mean()
+        self.covariances.copy_(found.to(self.covariances).expand(self.covariances.shape))
+
+    def draw(self, states: torch.Tensor, choices: Rows, values: Rows) -> torch.Tensor:
+        columns = self.means.shape[2]
+        uniform = choices.uniform(states.shape[1])
+        part = choose(self.weights.double().cpu(), states, uniform)  # (B, T)
+        normal = values.normal(states.shape[1], columns)  # (B, T, D)
+        covariances = self.covariances.double().cpu()
+        if self.covariance == "tied":
+            apart = normal @ torch.linalg.cholesky(covariances).t()
+        elif self.covariance == "full":
+            roots = torch.linalg.cholesky(covariances)[states, part]  # (B, T, D, D)
+            apart = (roots @ normal[..., None])[..., 0]
+        else:
+            roots = covariances.sqrt()[states, part]
+            apart = normal * (roots if self.covariance == "diagonal" else roots[..., None])
+        drawn: torch.Tensor = self.means.double().cpu()[states, part] + apart
+        return drawn
+
+    def mean(self) -> torch.Tensor:
+        return (self.weights[:, :, None] * self.means).sum(1)
+
+    def check(self) -> None:
+        require_rows_sum_to_one(self.weights, "weights")
+        if not bool(torch.isfinite(self.means).all()):
+            raise UsageError("means must be finite")
+        found = self.covariances
+        if self._paired:
+            symmetric = torch.allclose(found, found.mT)
+            good = symmetric and not bool(torch.linalg.cholesky_ex(found.double()).info.any())
+        else:
+            good = bool((found > 0).all()) and bool(torch.isfinite(found).all())
+        if not good:
+            raise UsageError(
+                f"{self.covariance} covariances are not positive definite",
+                hint="add a little to their diagonals",
+            )
+
+
+def _clusters(frames: torch.Tensor, count: int, noise: Noise) -> torch.Tensor:
+    """The cluster of each of frames (N, D), (N,). Columns weigh alike whatever their units."""
+    spread = frames.std(0, correction=0)
+    scaled = (frames - frames.mean(0)) / torch.where(spread > 0, spread, 1.0)
+    return kmeans.cluster(scaled, torch.ones_like(scaled[:, 0]), count, noise)
+
+
+def at_least(covariances: torch.Tensor, minimum: float) -> torch.Tensor:
+    """(..., D, D) with no eigenvalue below `minimum`; left to the bit where none is."""
+    floor = minimum * torch.eye(covariances.shape[-1], dtype=covariances.dtype, device=covariances.device)
+    if not bool(torch.linalg.cholesky_ex(covariances - floor).info.any()):
+        return covariances
+    values, vectors = torch.linalg.eigh(covariances)
+    found: torch.Tensor = (vectors * values.clamp_min(minimum)[..., None, :]) @ vectors.mT
+    return found

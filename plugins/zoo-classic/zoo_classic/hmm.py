@@ -1,0 +1,304 @@
+"""Hidden Markov models: a chain of hidden states, each of which emits a frame; fitted by Baum-Welch.
+
+Source: Baum et al., "A maximization technique occurring in the statistical analysis of probabilistic functions of
+Markov chains", 1970; notation of Rabiner, "A tutorial on hidden Markov models", 1989.
+
+Shapes: B sequences of at most T frames, N frames in all, D columns, S states. A batch of sequences is a mapping:
+"values" (B, T) or (B, T, D), padded at the end with anything, and "lengths" (B,).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.datasets.material import Passes
+from zoo.errors import DataError, UsageError
+from zoo.noise import Noise
+from zoo_classic import forward_backward as recursion
+from zoo_classic import hmm_start
+from zoo_classic import long_sequences as pieces
+from zoo_classic.emissions import Categorical, Poisson, Seen, require_rows_sum_to_one
+from zoo_classic.gaussian_emissions import Gaussian
+from zoo_classic.hmm_config import HMMConfig, HMMControls
+from zoo_classic.hmm_draw import continued
+from zoo_classic.packed import Packed, packs
+from zoo_classic.seen_passes import SeenPasses
+
+Batch = Mapping[str, Any]
+
+_NUMBERS = 1 << 25  # that one part of a batch may take: 256 MiB in float64
+_SEQUENCES = 4096  # asked for at once
+_EMISSIONS: dict[str, type[Categorical | Gaussian | Poisson]] = {
+    "categorical": Categorical,
+    "gaussian": Gaussian,
+    "poisson": Poisson,
+}
+_DENSE = 1e-30  # transitions all above this: no state is ever lost for good
+
+
+class HMM(nn.Module):
+    """start: (S,) probabilities of the first state. transition: (S, S), from row to column.
+
+    fitted: whether a fit goes on from the parameters; those of a new model say nothing yet.
+    """
+
+    fitted: torch.Tensor
+
+    def __init__(self, config: HMMConfig) -> None:
+        super().__init__()
+        self.config = config
+        dtype = {"float64": torch.float64, "float32": torch.float32}[config.precision]
+        states = config.states
+        self.start = nn.Parameter(torch.full((states,), 1 / states, dtype=dtype), requires_grad=False)
+        self.transition = nn.Parameter(torch.eye(states, dtype=dtype), requires_grad=False)
+        if not self.start.is_meta:  # else weights will be assigned
+            self.start.copy_(hmm_start.allowed_start(config))
+            allowed = hmm_start.allowed_transitions(config).to(dtype)
+            self.transition.copy_(allowed / allowed.sum(1, keepdim=True))
+        self.emissions = _EMISSIONS[config.emissions](config, dtype)
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+
+    @torch.no_grad()
+    def assign(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Set parameters by their names in `state_dict`; a fit then starts from them.
+
+        Raises UsageError for unknown names, other shapes, rows that do not sum to 1, transitions that the mask
+        forbids and covariances that are not positive definite.
+        """
+        own = dict(self.named_parameters())
+        for name, tensor in tensors.items():
+            if name not in own:
+                raise UsageError(f"there is no parameter {name!r}; there are {', '.join(own)}")
+            if tensor.shape != own[name].shape:
+                raise UsageError(
+                    f"{name} has shape {tuple(tensor.shape)}, but must have {tuple(own[name].shape)}"
+                )
+        before = {name: own[name].clone() for name in tensors}
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+        try:
+            self.check()
+        except UsageError:
+            for name, old in before.items():
+                own[name].copy_(old)
+            raise
+        self.fitted.fill_(True)
+
+    def check(self) -> None:
+        """Raises UsageError when the parameters are no model, such as a start that does not sum to 1."""
+        require_rows_sum_to_one(self.start[None], "start")
+        require_rows_sum_to_one(self.transition, "transition")
+        forbidden = (self.transition > 0).cpu() & ~hmm_start.allowed_transitions(self.config)
+        if bool(forbidden.any()):
+            here, there = forbidden.nonzero()[0].tolist()
+            raise UsageError(f"transition from state {here} to {there} is above 0, but the mask forbids it")
+        self.emissions.check()
+
+    # Fitting
+
+    def fit(
+        self, data: Passes, noise: Noise, state: dict[str, torch.Tensor]
+    ) -> Iterator[Mapping[str, float]]:
+        """Baum-Welch, one iteration a step; see `zoo.protocols.Fittable`. A new model starts from the data.
+
+        Yields "log_likelihood" of a sequence and "per_frame", means in nats under the parameters before the step;
+        "converged": 1 when the latter changed by less than the tolerance since the step before.
+        Raises DataError for frames that no state can emit.
+        """
+        if data.rows < 1:
+            raise DataError("there are no sequences to fit")
+        if not state:
+            if bool(self.fitted):
+                self.check()
+            else:
+                hmm_start.begin(self, data, noise)
+                self.fitted.fill_(True)
+            state["shift"] = self.emissions.shift().clone()
+            state["last"] = torch.full((), torch.nan, dtype=torch.float64)
+        passes = self.passes(data, state["shift"])
+        while True:
+            told = self.improve(passes)
+            change = abs(told["per_frame"] - float(state["last"]))  # not a number at the first step
+            state["last"].fill_(told["per_frame"])
+            yield told | {"converged": float(change < self.config.tolerance)}
+
+    def passes(self, data: Passes, shift: torch.Tensor) -> SeenPasses:
+        """The data as the emissions compute with it, kept from pass to pass where it fits."""
+        return SeenPasses(data, self.emissions, shift, self._most_frames(), _SEQUENCES)
+
+    @torch.no_grad()
+    def improve(self, passes: SeenPasses) -> dict[str, float]:
+        """One iteration: the expected counts of all data, then the parameters that these make likeliest."""
+        states = self.config.states
+        first = self.start.new_zeros(states, dtype=torch.float64)
+        changes = first.new_zeros(states, states)
+        emitted: torch.Tensor | None = None
+        measured = first.new_zeros(2)  # the sum of log-likelihoods, and frames
+        for packed, seen in passes:
+            expected, log_likelihood = self._expected(packed, seen)
+            if not math.isfinite(log_likelihood):
+                raise DataError(
+                    "a sequence has probability 0 under the parameters the fit starts from",
+                    hint="start from the data, or from parameters above 0 wherever the data may go",
+                )
+            first += expected.posterior[: packed.sequences].sum(0)
+            changes += expected.transitions
+            part = self.emissions.statistics(seen, expected.posterior).double()
+            emitted = part if emitted is None else emitted + part
+            measured += measured.new_tensor((log_likelihood, len(packed.owner)))
+        if emitted is None:  # a share without sequences
+            emitted = self._nothing(passes)
+        parts = (first, changes, emitted, measured)
+        summed = passes.data.total(torch.cat([part.flatten() for part in parts]))
+        first, changes, emitted, measured = (
+            part.view(like.shape)
+            for part, like in zip(
+                summed.split_with_sizes([part.numel() for part in parts]), parts, strict=True
+            )
+        )
+        self._maximise(first, changes)
+        self.emissions.update(emitted, passes.shift)
+        log_likelihood, frames = measured.tolist()
+        return {"log_likelihood": log_likelihood / passes.data.rows, "per_frame": log_likelihood / frames}
+
+    def _expected(self, packed: Packed, seen: Seen) -> tuple[recursion.Expected, float]:
+        """Scaled where that is right, else in log space; with the sum of the log-likelihoods."""
+        likelihood, offset = self.emissions.likelihood(seen)
+        expected: recursion.Expected | None = None
+        if pieces.worthwhile(packed, self.config.states):
+            expected = pieces.scaled(self.start, self.transition, likelihood, packed)
+        if expected is None:
+            expected = recursion.scaled(self.start, self.transition, likelihood, packed)
+        if expected is None:
+            expected = recursion.logarithmic(
+                self.start, self.transition, self.emissions.log_density(seen), packed
+            )
+            return expected, float(expected.log_likelihood.double().sum())
+        return expected, float((expected.log_likelihood.double() + offset).sum())
+
+    def _nothing(self, passes: SeenPasses) -> torch.Tensor:
+        """The emissions' statistics of no frames at all."""
+        packed, seen = passes.one()
+        none = torch.zeros(len(packed.owner), self.config.states).to(self.start)
+        return self.emissions.statistics(seen, none).double()
+
+    def _maximise(self, first: torch.Tensor, changes: torch.Tensor) -> None:
+        """start and transition from expected counts and pseudo-counts; a state never left keeps its row."""
+        config = self.config
+        first = first + config.start_prior * hmm_start.allowed_start(config).gt(0).to(first)
+        self.start.copy_(first / first.sum())
+        allowed = hmm_start.allowed_transitions(config).to(changes)
+        changes = changes + config.transition_prior * allowed
+        left = changes.sum(1, keepdim=True)
+        self.transition.copy_(
+            torch.where(left > 0, changes / left.clamp_min(1e-300), self.transition.to(changes))
+        )
+
+    # What a fitted model tells
+
+    @torch.no_grad()
+    def log_prob(self, batch: Batch) -> torch.Tensor:
+        """ln P(sequence), (B,), in nats, float64; minus infinity where it is impossible."""
+        out = torch.empty(len(batch["lengths"]), dtype=torch.float64, device=self.start.device)
+        for packed, seen in self._seen(batch):
+            _, parts = self._filtered(packed, seen)
+            out[packed.rows] = packed.per_sequence(parts.double())
+        return out
+
+    @torch.no_grad()
+    def posterior(self, batch: Batch) -> torch.Tensor:
+        """P(state at t | sequence), (B, T, S); 0 after a sequence's end."""
+        out = self.start.new_zeros(*batch["values"].shape[:2], self.config.states)
+        for packed, seen in self._seen(batch):
+            expected, _ = self._expected(packed, seen)
+            out[packed.rows, : len(packed.sizes)] = packed.padded(expected.posterior)
+        return out
+
+    @torch.no_grad()
+    def viterbi(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The most probable states, (B, T), -1 after a sequence's end; and ln P(states, sequence), (B,)."""
+        rows, length = batch["values"].shape[:2]
+        paths = torch.full((rows, length), -1, device=self.start.device)
+        values = torch.empty(rows, dtype=self.start.dtype, device=self.start.device)
+        for packed, seen in self._seen(batch):
+            density = self.emissions.log_density(seen)
+            path, values[packed.rows] = recursion.viterbi(self.start, self.transition, density, packed)
+            paths[packed.rows, : len(packed.sizes)] = packed.padded(path, -1)
+        return paths, values
+
+    @torch.no_grad()
+    def predict_next(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """For the frame after each sequence: P(its state), (B, S), and what is expected.
+
+        That is the mean frame, (B, D), or P(symbol), (B, V), where emissions are categorical.
+        """
+        states = self.start.new_empty(len(batch["lengths"]), self.config.states)
+        for packed, seen in self._seen(batch):
+            filtered, _ = self._filtered(packed, seen)
+            states[packed.rows] = packed.last(filtered) @ self.transition
+        impossible = states.isnan().any(1).nonzero().flatten().tolist()
+        if impossible:
+            raise DataError(f"sequence {impossible[0]} has probability 0, so that nothing can follow it")
+        return states, states @ self.emissions.mean()
+
+    def sample(
+        self, count: int, noise: Noise, controls: HMMControls, prefix: Batch | None = None
+    ) -> Iterator[torch.Tensor]:
+        """Draw `count` sequences; yields the frames so far, (count, t) or (count, t, D), and last all of them.
+
+        prefix: frames to go on after, one sequence for all or one for each; they are not part of what is yielded.
+        """
+        for _, values in self.draw(count, noise, controls.length, prefix):
+            yield values
+
+    def draw(
+        self, count: int, noise: Noise, length: int, prefix: Batch | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """As `sample`, with the hidden states, (count, t), before the frames."""
+        start = self.start[None]
+        if prefix is not None:
+            start, _ = self.predict_next(prefix)
+            if len(start) not in (1, count):
+                raise UsageError(
+                    f"there are {len(start)} prefixes for {count} samples; give one, or one for each"
+                )
+        return continued(start.expand(count, -1), self.transition, self.emissions, noise, length)
+
+    def _seen(self, batch: Batch) -> Iterator[tuple[Packed, Seen]]:
+        shift = self.emissions.shift()
+        for packed in packs(batch, self._most_frames()):
+            yield packed, self.emissions.see(packed, shift)
+
+    def _filtered(self, packed: Packed, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
+        """P(state | frames so far), (N, S), and ln P(frame | frames before), (N,)."""
+        likelihood, offset = self.emissions.likelihood(seen)
+        dense = bool(self.transition.min() > _DENSE)
+        if dense and pieces.worthwhile(packed, self.config.states):
+            found = pieces.filtered(self.start, self.transition, likelihood, packed)
+            if found is not None:
+                return found[0], found[1].log().squeeze(1) + offset
+        alpha, scale = recursion.scaled_forward(self.start, self.transition, likelihood, packed.sizes)
+        if recursion.usable(scale) and (dense or self._certain(likelihood.div_(scale), packed)):
+            return alpha, scale.log().squeeze(1) + offset
+        density = self.emissions.log_density(seen)
+        log_alpha = recursion.log_forward(self.start.log(), self.transition.log(), density, packed)
+        return log_alpha.softmax(1), recursion.log_parts(log_alpha, packed)
+
+    def _certain(self, weights: torch.Tensor, packed: Packed) -> bool:
+        ones = torch.ones_like(weights)
+        return recursion.certain(recursion.scaled_backward(self.transition, weights, packed.sizes, ones))
+
+    def _most_frames(self) -> int:
+        columns = self.config.columns if self.config.emissions != "categorical" else 1
+        paired = self.config.covariance in ("full", "tied") and self.config.emissions == "gaussian"
+        features = columns * (columns + 3) // 2 if paired else 2 * columns
+        return max(1, _NUMBERS // (features + 4 * self.config.states * self.config.mixtures))
+
+
+def build(config: HMMConfig) -> HMM:
+    return HMM(config)
