@@ -1,0 +1,237 @@
+"""Gaussian mixture: the distribution, its densities, samples, marginals and conditionals; fitted by `gmm_fit`.
+
+Source: Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm", 1977.
+
+Shapes: B rows, K components, D columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from zoo.datasets.material import Passes
+from zoo.errors import DataError, UsageError
+from zoo.noise import Noise
+from zoo_classic import gaussians, gmm_fit
+from zoo_classic.gmm_config import GMMConfig, GMMControls
+
+_VALUES_AT_ONCE = 2**20  # of rows whose densities are computed together
+_ROWS_DRAWN_AT_ONCE = 4096
+
+
+class GMM(nn.Module):
+    """weights (K,), means (K, D) and covariances: full (K, D, D), tied (D, D), diagonal (K, D), spherical (K,).
+
+    They take no gradients. All means equal, as in a new module, say that it has not been started.
+    """
+
+    def __init__(self, config: GMMConfig) -> None:
+        super().__init__()
+        self.config = config
+        kind = getattr(torch, config.precision)
+        count, columns = config.components, config.columns
+        shape = gaussians.shape_of(config.covariance, count, columns)
+        if config.covariance in ("full", "tied"):
+            covariances = torch.eye(columns, dtype=kind).expand(shape).clone()
+        else:
+            covariances = torch.ones(shape, dtype=kind)
+        self.weights = nn.Parameter(torch.full((count,), 1 / count, dtype=kind), requires_grad=False)
+        self.means = nn.Parameter(torch.zeros(count, columns, dtype=kind), requires_grad=False)
+        self.covariances = nn.Parameter(covariances, requires_grad=False)
+
+    @property
+    def started(self) -> bool:
+        """Whether a fit would go on from the present parameters; a single component needs no start."""
+        return len(self.means) == 1 or bool((self.means != self.means[0]).any())
+
+    def start(
+        self, means: torch.Tensor, covariances: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> None:
+        """Set the parameters, which a fit then starts from. weights: equal when None.
+
+        Raises UsageError for wrong shapes, numbers that are not finite and covariances not positive definite.
+        """
+        if weights is None:
+            weights = torch.full((len(means),), 1 / max(1, len(means)), dtype=torch.float64)
+        if means.shape != self.means.shape:
+            raise UsageError(f"means are {tuple(means.shape)}, but must be {tuple(self.means.shape)}")
+        gaussians.check(weights, means, covariances, self.config.covariance)
+        self.assign(weights, means, covariances)
+
+    def assign(self, weights: torch.Tensor, means: torch.Tensor, covariances: torch.Tensor) -> None:
+        """Set the parameters without looking at them."""
+        for kept, given in (
+            (self.weights, weights),
+            (self.means, means),
+            (self.covariances, covariances),
+        ):
+            kept.copy_(given)
+
+    def fit(
+        self, data: Passes, noise: Noise, state: dict[str, torch.Tensor]
+    ) -> Iterator[Mapping[str, float]]:
+        """Expectation maximisation; see `zoo_classic.gmm_fit.fit` and `zoo.protocols.Fittable`."""
+        return gmm_fit.fit(self, data, noise, state)
+
+    def log_joint(self, x: torch.Tensor) -> torch.Tensor:
+        """Rows (B, D) -> the log of each component's weight times its density, (B, K), in nats.
+
+        Raises DataError for rows of other columns.
+        """
+        count, columns = self.means.shape
+        if x.dim() != 2 or x.shape[1] != columns:
+            raise DataError(f"rows are {tuple(x.shape)}, but must be (B, {columns})")
+        ready = gaussians.prepared(self.weights, self.means, self.covariances, self.config.covariance)
+        ready = ready.to(self.means.dtype)
+        x = x.to(self.means)
+        rows = max(1, _VALUES_AT_ONCE // max(count, columns))
+        firsts = range(0, max(1, len(x)), rows)
+        return torch.cat([ready.log_joint(x[first : first + rows]) for first in firsts])
+
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
+        """can: log_prob. Rows (B, D) -> their log-densities (B,), in nats."""
+        return self.log_joint(x).logsumexp(dim=1)
+
+    def responsibilities(self, x: torch.Tensor) -> torch.Tensor:
+        """Rows (B, D) -> the probability of each component given the row, (B, K)."""
+        return self.log_joint(x).softmax(dim=1)
+
+    def predict(self, x: torch.Tensor) -> torch.Tensor:
+        """Rows (B, D) -> the likeliest component of each, (B,) int64."""
+        return self.log_joint(x).argmax(dim=1)
+
+    @property
+    def free_parameters(self) -> int:
+        """How many numbers a fit chooses: weights sum to 1, and matrices are symmetric."""
+        count, columns = self.means.shape
+        triangle = columns * (columns + 1) // 2
+        of_kind = {
+            "full": count * triangle,
+            "tied": triangle,
+            "diagonal": count * columns,
+            "spherical": count,
+        }
+        return count - 1 + count * columns + of_kind[self.config.covariance]
+
+    def bic(self, log_likelihood: float, rows: int) -> float:
+        """The Bayesian information criterion, lower is better. log_likelihood: the mean over the rows, in nats."""
+        return -2 * log_likelihood * rows + self.free_parameters * math.log(rows)
+
+    def aic(self, log_likelihood: float, rows: int) -> float:
+        """Akaike's information criterion, lower is better. log_likelihood: the mean over the rows, in nats."""
+        return -2 * log_likelihood * rows + 2 * self.free_parameters
+
+    def marginal(self, columns: Sequence[int]) -> GMM:
+        """The mixture of some columns, in the given order. Raises UsageError for columns there are not, or twice."""
+        chosen = self._columns(columns)
+        covariances: torch.Tensor = self.covariances
+        if self.config.covariance in ("full", "tied"):
+            covariances = covariances[..., chosen, :][..., chosen]
+        elif self.config.covariance == "diagonal":
+            covariances = covariances[:, chosen]
+        return self._like(self.weights, self.means[:, chosen], covariances)
+
+    def conditional(self, columns: Sequence[int], values: Sequence[float]) -> GMM:
+        """The mixture of the other columns, in their order, given the values of these.
+
+        Raises UsageError for columns there are not, or twice, when none is left, and for values that are not finite.
+        """
+        known = self._columns(columns)
+        rest = [column for column in range(self.config.columns) if column not in set(columns)]
+        given = torch.tensor(list(values), dtype=torch.float64, device=self.means.device)
+        if len(given) != len(known) or not given.isfinite().all():
+            raise UsageError(
+                f"{len(known)} columns are given the values {list(values)}, but each needs a finite one"
+            )
+        if not rest:
+            raise UsageError("all columns are given: nothing is left to draw")
+        of_known = self.marginal(columns)
+        weights = of_known.log_joint(given[None].to(self.means))[0].double().softmax(dim=0)
+        means = self.means[:, rest].double()
+        covariances: torch.Tensor = self.covariances
+        if self.config.covariance in ("full", "tied"):
+            matrices = covariances.double()
+            between = matrices[..., rest, :][..., known]  # (K, R, G), or (R, G) when tied
+            cholesky = torch.linalg.cholesky(matrices[..., known, :][..., known])
+            gain = torch.cholesky_solve(between.mT, cholesky).mT
+            means = means + (gain @ (given - self.means[:, known].double())[..., None])[..., 0]
+            left = matrices[..., rest, :][..., rest] - gain @ between.mT
+            covariances = (left + left.mT) / 2
+        elif self.config.covariance == "diagonal":
+            covariances = covariances[:, rest]
+        return self._like(weights, means, covariances)
+
+    def sample(self, count: int, noise: Noise, controls: GMMControls) -> Iterator[torch.Tensor]:
+        """can: sample. Yields the rows drawn so far, and last all, (count, D); given columns have their values.
+
+        Row i depends on the noise's seed and on its own number alone.
+        """
+        given = _given(controls)
+        if not given:
+            yield from self._drawn(count, noise)
+            return
+        rest = [column for column in range(self.config.columns) if column not in given]
+        for drawn in self.conditional(list(given), list(given.values()))._drawn(count, noise):
+            whole = drawn.new_empty(len(drawn), self.config.columns)
+            whole[:, rest] = drawn
+            whole[:, list(given)] = drawn.new_tensor(list(given.values()))
+            yield whole
+
+    def _drawn(self, count: int, noise: Noise) -> Iterator[torch.Tensor]:
+        upto = self.weights.double().cumsum(dim=0).cpu()
+        matrices = gaussians.expanded(self.covariances.double(), self.config.covariance, self.means)
+        cholesky, means = torch.linalg.cholesky(matrices).cpu(), self.means.double().cpu()
+        drawn = means.new_empty(count, means.shape[1])
+        for first in range(0, count, _ROWS_DRAWN_AT_ONCE):
+            rows = replace(noise, start=noise.start + first).rows(
+                min(_ROWS_DRAWN_AT_ONCE, count - first), "gmm"
+            )
+            component = torch.searchsorted(upto, rows.uniform() * upto[-1], right=True).clamp(
+                max=len(upto) - 1
+            )
+            normal = rows.normal(means.shape[1])
+            # not a matrix product: a row's sum must not depend on how many rows there are
+            offset = torch.stack(
+                [(cholesky[k] * z).sum(dim=1) for k, z in zip(component.tolist(), normal, strict=True)]
+            )
+            drawn[first : first + len(offset)] = means[component] + offset
+            yield drawn[: first + len(offset)].to(self.means)
+        if not count:
+            yield drawn.to(self.means)
+
+    def _columns(self, columns: Sequence[int]) -> torch.Tensor:
+        count = self.config.columns
+        if not columns or len(set(columns)) < len(columns) or not all(0 <= c < count for c in columns):
+            raise UsageError(
+                f"columns are {list(columns)}, but must be different numbers from 0 to {count - 1}"
+            )
+        return torch.tensor(list(columns), device=self.means.device)
+
+    def _like(self, weights: torch.Tensor, means: torch.Tensor, covariances: torch.Tensor) -> GMM:
+        other = GMM(replace(self.config, columns=means.shape[1])).to(means.device)
+        other.assign(weights, means, covariances)
+        return other
+
+
+def _given(controls: GMMControls) -> dict[int, float]:
+    """Column -> value. Raises UsageError for what is not NUMBER=VALUE, or a column given twice."""
+    found: dict[int, float] = {}
+    for text in controls.given:
+        column, _, value = text.partition("=")
+        try:
+            number, known = int(column), float(value)
+        except ValueError:
+            raise UsageError(f"given is {text!r}, but must be NUMBER=VALUE, such as 0=1.5") from None
+        if number in found:
+            raise UsageError(f"given has two values for column {number}")
+        found[number] = known
+    return found
+
+
+def build(config: GMMConfig) -> GMM:
+    return GMM(config)

@@ -1,0 +1,104 @@
+"""The two steps of expectation maximisation on a Gaussian mixture: a pass over rows, and new parameters."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+
+from zoo.datasets.material import Passes
+from zoo.errors import DataError, ZooWarning
+from zoo.noise import Noise
+from zoo_classic.gaussians import not_positive
+from zoo_classic.gmm_expectation import Expectation, Scaling
+from zoo_classic.gmm_moments import Moments
+from zoo_classic.parallel import threads
+from zoo_classic.passes import parts
+
+if TYPE_CHECKING:
+    from zoo_classic.gmm import GMM
+
+_VALUES_READ = 2**20
+_MOST_ROWS_READ = 65_536
+_EMPTY = 1e-3  # of a row: a component with less weight explains nothing
+
+
+def whole(model: GMM, data: Passes, scaling: Scaling) -> tuple[float, Moments]:
+    """One pass over all rows: their mean log-likelihood in nats, and their moments, scaled."""
+    expected = expectation(model, scaling)
+    at_once = max(64, min(_MOST_ROWS_READ, _VALUES_READ // model.config.columns))
+    with threads() as each:
+        for batch in data.batches(at_once):
+            expected.add(*parts(batch), each)
+    return outcome(expected, data, scaling)
+
+
+def expectation(model: GMM, scaling: Scaling) -> Expectation:
+    """What gathers rows under the present parameters."""
+    kind, number = model.config.covariance, getattr(torch, model.config.precision)
+    ready = scaling.gaussians(model.weights, model.means, model.covariances, kind)
+    return Expectation(ready, "diagonal" if kind == "spherical" else kind, number, scaling)
+
+
+def outcome(expected: Expectation, data: Passes, scaling: Scaling) -> tuple[float, Moments]:
+    """What all processes gathered: the mean log-likelihood of its rows in nats, and their moments, scaled."""
+    expected.total(data.total)
+    if not expected.weight > 0:
+        raise DataError("the rows of a step have no weight at all")
+    log_likelihood = float(expected.log_likelihood / expected.weight - scaling.scale.log().sum())
+    if not math.isfinite(log_likelihood) or not expected.sums.isfinite().all():
+        refuse(data)
+    return log_likelihood, expected.moments()
+
+
+def maximise(model: GMM, moments: Moments, rows: int, data: Passes, noise: Noise, scaling: Scaling) -> int:
+    """Set the model's parameters to the likeliest of these moments; how many components had to begin anew.
+
+    rows: how many rows the moments stand for. A component with too little weight, or whose covariance is not positive
+    definite, moves, also in `moments`, to a row drawn from the data, and becomes as wide as all data.
+    Raises DataError when no component has a covariance that is positive definite.
+    """
+    config, kept = model.config, model.means.dtype
+    given = (config.covariance, scaling.shift, scaling.scale, config.regularisation)
+    weights, means, covariances = moments.parameters(*given)
+    bad = not_positive(covariances.to(kept), config.covariance).expand(len(weights))
+    if bad.all():
+        flat = (scaling.scale == 1).nonzero()[:, 0].tolist()
+        raise DataError(
+            "no component's covariance is positive definite: columns that do not vary, or that follow from others"
+            + (f"; look at column {flat[0]}" if flat else ""),
+            hint="a larger regularisation: --set config.regularisation=1e-3",
+        )
+    bad = bad | (moments.count < _EMPTY * moments.count.sum() / rows)
+    reseeded = int(bad.sum())
+    if reseeded:
+        warnings.warn(
+            f"{reseeded} of {len(bad)} components were empty or degenerate and begin anew",
+            ZooWarning,
+            stacklevel=3,
+        )
+        drawn = parts(data.some(reseeded, noise))[0].double()
+        moments.reseed(bad, (drawn - scaling.shift) / scaling.scale)
+        weights, means, covariances = moments.parameters(*given)
+    model.assign(weights, means, covariances)
+    return reseeded
+
+
+def refuse(data: Passes) -> None:
+    """Raise the DataError that names the first value that is not finite among the rows of this process."""
+    first = 0
+    for batch in data.batches(_MOST_ROWS_READ):
+        x, _ = parts(batch)
+        bad = (~x.isfinite()).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            raise DataError(
+                f"row {first + row}, column {column} (both from 0) is {float(x[row, column])}, not a finite number",
+                hint="a mixture needs every value: fill the gaps or leave the rows out",
+            )
+        first += len(x)
+    raise DataError(
+        "the rows' values are too large or too small to compute with", hint="divide each column by its size"
+    )
