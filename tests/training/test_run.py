@@ -16,7 +16,7 @@ from zoo import api
 from zoo.errors import CapabilityError, DataError, PluginError, TrainingError, UnknownModelError, UsageError
 from zoo.evaluation.text import bits_per_byte
 from zoo.family import Family
-from zoo.training import checkpoint, recipe, run, start
+from zoo.training import checkpoint, outputs, recipe, run, start
 from zoo.training.plan import Plan
 from zoo.training.recipe import Recipe
 from zoo.weights.tensors import read_header, zoo_metadata
@@ -60,12 +60,12 @@ def checkpoints(folder):
     return sorted(path.name for path in (folder / checkpoint.FOLDER).iterdir())
 
 
-def tensors(folder: Path, name: str = run.WEIGHTS):
+def tensors(folder: Path, name: str = outputs.WEIGHTS):
     return safetensors.torch.load_file(folder / name)
 
 
 def losses(folder: Path):
-    lines = [json.loads(line) for line in (folder / run.METRICS).read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in (folder / outputs.METRICS).read_text(encoding="utf-8").splitlines()]
     return [(line["step"], line["loss"], line.get(BITS)) for line in lines]
 
 
@@ -110,9 +110,9 @@ def test_a_run_folder_is_a_model_that_samples(finished):
 
 def test_the_weights_in_the_folder_are_those_that_were_measured_but_for_float16(finished):
     works, begun, _ = finished
-    header = read_header(begun.folder / run.WEIGHTS)
+    header = read_header(begun.folder / outputs.WEIGHTS)
     assert {tensor.dtype for tensor in header.tensors.values()} == {"F16"}
-    said = zoo_metadata(begun.folder / run.WEIGHTS)
+    said = zoo_metadata(begun.folder / outputs.WEIGHTS)
     assert (said.plugin, said.family) == ("zoo-gpt", "gpt2")
     model = api.load(str(begun.folder), device="cpu")
     held_out = (works / "birch.txt").read_text(encoding="utf-8")
@@ -170,8 +170,8 @@ def test_a_stopped_run_goes_on_to_the_same_weights(works, tmp_path, stopped_afte
     assert resumed.learner.step == 3
     assert [step.step for step in run.steps(resumed)] == [4, 5, 6]
     names = [
-        run.WEIGHTS,
-        *(f"checkpoints/step-00000006/{name}" for name in (run.WEIGHTS, "training.safetensors")),
+        outputs.WEIGHTS,
+        *(f"checkpoints/step-00000006/{name}" for name in (outputs.WEIGHTS, "training.safetensors")),
     ]
     for name in names:
         assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
@@ -205,7 +205,7 @@ def test_a_run_never_measured_as_a_number_leaves_its_last_weights(works, tmp_pat
     begun = begin(changed(checkpoint_every=0), works, tmp_path / "run")
     monkeypatch.setattr(begun.material, "evaluate", lambda network: {BITS: math.nan})
     for step in run.steps(begun):
-        assert (begun.folder / run.WEIGHTS).is_file() == (step.step == 6)
+        assert (begun.folder / outputs.WEIGHTS).is_file() == (step.step == 6)
     with begun.learner.result() as network:
         assert same(tensors(begun.folder), dict(network.named_parameters()))
 
@@ -242,19 +242,19 @@ def test_the_newest_checkpoints_and_the_best_are_kept(works, tmp_path, monkeypat
 def test_a_checkpoint_is_a_model_and_names_no_folder_of_the_machine(works, tmp_path):
     begun, _ = trained(changed(steps=3), works, tmp_path / "run")
     folder = begun.folder / checkpoint.FOLDER / "step-00000003"
-    assert zoo_metadata(folder / run.WEIGHTS).family == "gpt2"
+    assert zoo_metadata(folder / outputs.WEIGHTS).family == "gpt2"
     assert str(tmp_path).encode() not in b"".join(path.read_bytes() for path in folder.iterdir())
-    assert str(tmp_path).encode() not in (begun.folder / run.WEIGHTS).read_bytes()
+    assert str(tmp_path).encode() not in (begun.folder / outputs.WEIGHTS).read_bytes()
 
 
 def test_previews_are_drawn_when_due_and_change_nothing(works, tmp_path):
     plain, _ = trained(SMALL, works, tmp_path / "plain")
     drawn, _ = trained(changed(preview_every=4, previews=3), works, tmp_path / "drawn")
-    previews = sorted((drawn.folder / run.PREVIEWS).iterdir())
+    previews = sorted((drawn.folder / outputs.PREVIEWS).iterdir())
     assert [path.name for path in previews] == ["step-00000004.txt", "step-00000006.txt"]
     assert all(path.read_text().count("=== sample ") == 3 for path in previews)
     assert same(tensors(drawn.folder), tensors(plain.folder))
-    assert not (plain.folder / run.PREVIEWS).exists()
+    assert not (plain.folder / outputs.PREVIEWS).exists()
 
 
 def test_epochs_are_written_down_as_the_steps_they_are(works, tmp_path):
@@ -384,7 +384,7 @@ def test_only_small_text_files_of_a_start_are_copied(finished, tmp_path, monkeyp
     _, begun, _ = finished
     model = tmp_path / "model"
     model.mkdir()
-    for name in (run.WEIGHTS, "tokenizer.json"):
+    for name in (outputs.WEIGHTS, "tokenizer.json"):
         (model / name).write_bytes((begun.folder / name).read_bytes())
     for name in ("pytorch_model.bin", "pytorch_model.bin.index.json", "notes.md", "chat_template.jinja"):
         (model / name).write_text("{}")

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from training import commands
-from zoo.training.run import METRICS, WEIGHTS
+from zoo.training.outputs import METRICS, WEIGHTS
 from zoo_cli.main import main
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(1800)]

@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zoo import settings
 from zoo.datasets import reading
 from zoo.datasets.material import Material, Rows
@@ -33,15 +31,12 @@ from zoo.errors import TrainingError, UsageError, ZooWarning
 from zoo.training import checkpoint, processes, recipe, start, versions
 from zoo.training.learner import Learner
 from zoo.training.loop import Step, train
+from zoo.training.outputs import METRICS, continued, keep, keep_best, line, preview
 from zoo.training.recipe import Recipe
 from zoo.training.start import Start
-from zoo.weights import save
 
-WEIGHTS = "model.safetensors"
 RECIPE = "recipe.yaml"
 ABOUT = "run.json"
-METRICS = "metrics.jsonl"
-PREVIEWS = "previews"
 
 
 @dataclass
@@ -247,112 +242,14 @@ def steps(run: Run) -> Iterator[Step]:
     with contextlib.ExitStack() as stack:
         log = None
         if writes:
-            path = _continued(run.folder / METRICS, run.learner.step)
+            path = continued(run.folder / METRICS, run.learner.step)
             log = stack.enter_context(path.open("a", encoding="utf-8", buffering=1))
         for step in train(run.learner, run.rows, run.material.evaluate, device=run.device):
             if log:
                 log.write(line(step))
-            _keep_best(run, step)
+            keep_best(run, step)
             if plan.checkpoint_every and plan.due(plan.checkpoint_every, step.step):
                 keep(run, step)
             if plan.preview_every and plan.due(plan.preview_every, step.step):
-                _preview(run, step)
+                preview(run, step)
             yield step
-
-
-def _keep_best(run: Run, step: Step) -> None:
-    """The weights to hand out: the best measured, or the newest where no measure can choose."""
-    plan = run.recipe.plan
-    adversaries = len(set(run.learner.turns)) > 1  # their losses rise and fall with each other's
-    if step.results and not adversaries:
-        run.measure, value = next(iter(step.results.items()))
-        better = value < run.best  # never, for one that is not a number
-        run.best = value if better else run.best
-    else:
-        unmeasured = math.isinf(run.best)
-        better = bool(step.results) or (unmeasured and plan.due(plan.checkpoint_every, step.step))
-    last = (
-        step.step == plan.steps and not (run.folder / WEIGHTS).is_file()
-    )  # nothing was ever measured as better
-    if better or last:
-        with run.learner.result() as network:
-            if processes.is_main():
-                _save(run, network, run.folder / WEIGHTS, getattr(torch, plan.save_dtype))
-
-
-def keep(run: Run, step: Step | None = None) -> None:
-    """Write a checkpoint of where the run is; every process must ask. step: the one just made, with its results."""
-    measured = next(iter(step.results.values()), None) if step else None
-    notes = {
-        "data": run.rows.fingerprint,
-        "best": str(run.best),
-        "measure_name": run.measure,
-        "measure": measured,
-        "recipe": recipe.to_plain(recipe.shareable(run.recipe)),
-    }
-    tensors = run.learner.tensors()
-    with run.learner.result() as network:
-        if processes.is_main():
-            checkpoint.write(
-                run.folder,
-                run.learner.step,
-                tensors,
-                lambda path: _save(run, network, path, None),
-                notes,
-                keep=run.recipe.plan.keep,
-            )
-
-
-def _save(run: Run, network: torch.nn.Module, path: Path, dtype: torch.dtype | None) -> None:
-    said = {
-        "recipe": json.dumps(recipe.to_plain(recipe.shareable(run.recipe)), sort_keys=True),
-        "data": run.rows.fingerprint,
-        "step": str(run.learner.step),
-    }
-    save.save(
-        network,
-        path,
-        plugin=run.origin.plugin,
-        family=run.origin.family.name,
-        config=run.config,
-        metadata=said,
-        dtype=dtype,
-    )
-
-
-def _preview(run: Run, step: Step) -> None:
-    plan = run.recipe.plan
-    with run.learner.result() as network:
-        if processes.is_main():
-            network.eval()
-            folder = run.folder / PREVIEWS
-            folder.mkdir(exist_ok=True)
-            stem = folder / f"step-{step.step:08d}"
-            for _ in run.material.preview(network, plan.previews, plan.seed, stem):
-                pass
-
-
-def line(step: Step) -> str:
-    """A step as a line of metrics.jsonl."""
-    said = {
-        "step": step.step,
-        "epoch": round(step.epoch, 6),
-        **step.losses,
-        "learning_rate": step.learning_rate,
-        "gradient_norm": step.gradient_norm,
-        f"{step.unit}_per_second": step.speed,
-        "seconds": step.seconds,
-        **step.results,
-    }
-    return json.dumps(said) + "\n"
-
-
-def _continued(path: Path, done: int) -> Path:
-    """The metrics without lines of steps that will be made again, the last of which may be cut short."""
-    lines = (
-        path.read_text(encoding="utf-8").splitlines(keepends=True)[:done] if done and path.is_file() else []
-    )
-    aside = path.with_suffix(".partial")
-    aside.write_text("".join(lines), encoding="utf-8")
-    aside.replace(path)
-    return path

@@ -173,7 +173,7 @@ def _recipe(
 
 def _watch(run: Run, stopping: Stopping, *, quiet: bool, tensorboard: bool) -> Step | None:
     """Train and show it; returns the last step, None when the run was finished already."""
-    from zoo.training import processes
+    from zoo.training import outputs, processes
     from zoo.training import run as training
     from zoo.training import tensorboard as board
     from zoo_cli.training_view import TrainingView
@@ -191,7 +191,7 @@ def _watch(run: Run, stopping: Stopping, *, quiet: bool, tensorboard: bool) -> S
                 events.write(last)
             if processes.any_says(stopping.asked):
                 stopping.asked = True  # on every process, whichever was told
-                training.keep(run, last)
+                outputs.keep(run, last)
                 break
     return last
 

@@ -1,0 +1,119 @@
+"""What a run leaves on the disk while it is trained: weights to hand out, checkpoints, previews, lines of metrics."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from zoo.training import checkpoint, processes, recipe
+from zoo.training.loop import Step
+from zoo.weights import save
+
+if TYPE_CHECKING:
+    from zoo.training.run import Run
+
+WEIGHTS = "model.safetensors"
+METRICS = "metrics.jsonl"
+PREVIEWS = "previews"
+
+
+def keep_best(run: Run, step: Step) -> None:
+    """Save the weights to hand out, if they are: the best measured, or the newest where no measure can choose."""
+    plan = run.recipe.plan
+    adversaries = len(set(run.learner.turns)) > 1  # their losses rise and fall with each other's
+    if step.results and not adversaries:
+        run.measure, value = next(iter(step.results.items()))
+        better = value < run.best  # never, for one that is not a number
+        run.best = value if better else run.best
+    else:
+        unmeasured = math.isinf(run.best)
+        better = bool(step.results) or (unmeasured and plan.due(plan.checkpoint_every, step.step))
+    ended = step.step == plan.steps
+    last = ended and not (run.folder / WEIGHTS).is_file()  # nothing was ever measured as better
+    if better or last:
+        with run.learner.result() as network:
+            if processes.is_main():
+                _save(run, network, run.folder / WEIGHTS, getattr(torch, plan.save_dtype))
+
+
+def keep(run: Run, step: Step | None = None) -> None:
+    """Write a checkpoint of where the run is; every process must ask. step: the one just made, with its results."""
+    measured = next(iter(step.results.values()), None) if step else None
+    notes = {
+        "data": run.rows.fingerprint,
+        "best": str(run.best),
+        "measure_name": run.measure,
+        "measure": measured,
+        "recipe": recipe.to_plain(recipe.shareable(run.recipe)),
+    }
+    tensors = run.learner.tensors()
+    with run.learner.result() as network:
+        if processes.is_main():
+            checkpoint.write(
+                run.folder,
+                run.learner.step,
+                tensors,
+                lambda path: _save(run, network, path, None),
+                notes,
+                keep=run.recipe.plan.keep,
+            )
+
+
+def _save(run: Run, network: torch.nn.Module, path: Path, dtype: torch.dtype | None) -> None:
+    said = {
+        "recipe": json.dumps(recipe.to_plain(recipe.shareable(run.recipe)), sort_keys=True),
+        "data": run.rows.fingerprint,
+        "step": str(run.learner.step),
+    }
+    save.save(
+        network,
+        path,
+        plugin=run.origin.plugin,
+        family=run.origin.family.name,
+        config=run.config,
+        metadata=said,
+        dtype=dtype,
+    )
+
+
+def preview(run: Run, step: Step) -> None:
+    """Draw samples as they are after this step; every process must ask."""
+    plan = run.recipe.plan
+    with run.learner.result() as network:
+        if processes.is_main():
+            network.eval()
+            folder = run.folder / PREVIEWS
+            folder.mkdir(exist_ok=True)
+            stem = folder / f"step-{step.step:08d}"
+            for _ in run.material.preview(network, plan.previews, plan.seed, stem):
+                pass
+
+
+def line(step: Step) -> str:
+    """A step as a line of metrics.jsonl."""
+    said = {
+        "step": step.step,
+        "epoch": round(step.epoch, 6),
+        **step.losses,
+        "learning_rate": step.learning_rate,
+        "gradient_norm": step.gradient_norm,
+        f"{step.unit}_per_second": step.speed,
+        "seconds": step.seconds,
+        **step.results,
+    }
+    return json.dumps(said) + "\n"
+
+
+def continued(path: Path, done: int) -> Path:
+    """The metrics without lines of steps that will be made again, the last of which may be cut short."""
+    lines = (
+        path.read_text(encoding="utf-8").splitlines(keepends=True)[:done] if done and path.is_file() else []
+    )
+    aside = path.with_suffix(".partial")
+    aside.write_text("".join(lines), encoding="utf-8")
+    aside.replace(path)
+    return path
