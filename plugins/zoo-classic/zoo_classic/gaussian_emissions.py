@@ -37,13 +37,15 @@ class Gaussian(nn.Module):
         self.prior = config.covariance_prior
         self.minimum = config.minimum_variance
         states, mixed, columns = config.states, config.mixtures, config.columns
-        unit = torch.eye(columns, dtype=dtype)
-        start = {
-            "diagonal": torch.ones(states, mixed, columns, dtype=dtype),
-            "spherical": torch.ones(states, mixed, dtype=dtype),
-            "full": unit.expand(states, mixed, columns, columns).clone(),
-            "tied": unit,
+        shape = {
+            "diagonal": (states, mixed, columns),
+            "spherical": (states, mixed),
+            "full": (states, mixed, columns, columns),
+            "tied": (columns, columns),
         }[config.covariance]
+        start = torch.ones(shape, dtype=dtype)
+        if self._paired and not start.is_meta:
+            start.copy_(torch.eye(columns))
         self.weights = nn.Parameter(torch.full((states, mixed), 1 / mixed, dtype=dtype), requires_grad=False)
         self.means = nn.Parameter(
             torch.empty(states, mixed, columns, dtype=dtype).normal_(), requires_grad=False

@@ -55,7 +55,9 @@ class HMM(nn.Module):
         dtype = {"float64": torch.float64, "float32": torch.float32}[config.precision]
         states = config.states
         self.start = nn.Parameter(torch.full((states,), 1 / states, dtype=dtype), requires_grad=False)
-        self.transition = nn.Parameter(torch.eye(states, dtype=dtype), requires_grad=False)
+        self.transition = nn.Parameter(
+            torch.full((states, states), 1 / states, dtype=dtype), requires_grad=False
+        )
         if not self.start.is_meta:  # else weights will be assigned
             self.start.copy_(hmm_start.allowed_start(config))
             allowed = hmm_start.allowed_transitions(config).to(dtype)

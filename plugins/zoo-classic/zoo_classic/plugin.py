@@ -14,8 +14,15 @@ GMM = Family(
     build="zoo_classic.gmm:build",
     controls="zoo_classic.gmm_config:GMMControls",
 )
+HMM = Family(
+    name="hmm",
+    modality="sequence",
+    config="zoo_classic.hmm_config:HMMConfig",
+    build="zoo_classic.hmm:build",
+    controls="zoo_classic.hmm_config:HMMControls",
+)
 
 
 @hookimpl
 def zoo_families() -> list[Family]:
-    return [GMM]
+    return [GMM, HMM]
