@@ -225,6 +225,23 @@ def test_moments_of_two_parts_are_those_of_the_whole(kind):
     assert torch.allclose(merged.scatter, whole.scatter, rtol=1e-9)
 
 
+@pytest.mark.parametrize("batch_rows", [0, 15_000])
+def test_the_number_of_threads_changes_no_bit_and_is_left_as_it_was(batch_rows):
+    x, found = blobs(20_000), []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            model = started(x, batch_rows=batch_rows)
+            fitted(model, TensorPasses(x), 3)
+            assert torch.get_num_threads() == threads
+            found.append(model.covariances)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
 class Share(TensorPasses):
     """One of two processes' share of the rows, in two threads that wait for one another."""
 
