@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 
 from zoo.errors import DataError, UsageError
 from zoo.noise import Noise
+from zoo.weights.load import load
+from zoo.weights.save import save
 from zoo_classic import seen_passes
-from zoo_classic.hmm import HMM
+from zoo_classic.hmm import HMM, build
 from zoo_classic.hmm_config import HMMConfig
 from zoo_classic.sequences import SequencePasses, batch_of
 
@@ -372,3 +375,14 @@ def test_a_sequence_that_cannot_be_emitted_scores_minus_infinity_and_stops_a_fit
 def test_configs_that_say_nothing_that_can_be_built_are_refused(settings: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         HMMConfig(**settings)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_saved_model_is_the_same_when_loaded(kind: str, tmp_path: Path) -> None:
+    config = HMMConfig(states=3, **KINDS[kind])
+    model, sequences = HMM(config), some_sequences(kind)
+    steps(model, sequences, 2)
+    save(model, tmp_path / "model.safetensors", family="hmm", config=config)
+    again = load(build, config, [tmp_path / "model.safetensors"])
+    assert torch.equal(again.log_prob(batch(sequences)), model.log_prob(batch(sequences)))
+    assert steps(again, sequences, 1) == steps(model, sequences, 1)  # goes on from where it stands

@@ -8,6 +8,7 @@ import torch
 
 from zoo_classic import forward_backward as recursion
 from zoo_classic import long_sequences as pieces
+from zoo_classic.frame_sums import summed_products
 from zoo_classic.hmm import HMM
 from zoo_classic.hmm_config import HMMConfig
 from zoo_classic.packed import Packed, packs
@@ -65,3 +66,9 @@ def test_two_chains_that_never_meet_are_left_to_log_space() -> None:
     found = pieces.scaled(model.start, model.transition, likelihood, packed)
     assert found is None
     assert recursion.scaled(model.start, model.transition, likelihood.clone(), packed) is None
+
+
+@pytest.mark.parametrize("frames", [0, 3, 1024, 2500])
+def test_sums_in_blocks_are_those_of_one_product(frames: int) -> None:
+    left, right = torch.rand(frames, 3).double(), torch.rand(frames, 5).double()
+    torch.testing.assert_close(summed_products(left, right), left.t() @ right)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from zoo_classic.frame_sums import summed_products
 from zoo_classic.packed import Packed
 from zoo_classic.small_steps import unshared
 
@@ -84,7 +85,7 @@ def scaled(
     beta = scaled_backward(transition, likelihood.div_(scale), packed.sizes, torch.ones_like(likelihood))
     if not certain(beta):
         return None
-    counts = packed.before(alpha).t() @ likelihood[packed.sequences :]
+    counts = summed_products(packed.before(alpha), likelihood[packed.sequences :])
     return Expected(scale.log().squeeze(1), alpha.mul_(beta), counts.mul_(transition))
 
 

@@ -18,6 +18,7 @@ from zoo.errors import UsageError
 from zoo.noise import Noise, Rows
 from zoo_classic import kmeans
 from zoo_classic.emissions import Seen, as_columns, choose, refuse, relative, require_rows_sum_to_one
+from zoo_classic.frame_sums import summed_products
 from zoo_classic.hmm_config import HMMConfig
 from zoo_classic.packed import Packed
 
@@ -114,7 +115,7 @@ class Gaussian(nn.Module):
         if mixed > 1:
             found = self._components(seen).view(len(posterior), -1, mixed)
             posterior = (posterior[:, :, None] * found.softmax(2)).flatten(1)
-        return posterior.t() @ seen.features  # (K, F)
+        return summed_products(posterior, seen.features)  # (K, F)
 
     def update(self, statistics: torch.Tensor, shift: torch.Tensor) -> None:
         states, mixed, columns = self.means.shape

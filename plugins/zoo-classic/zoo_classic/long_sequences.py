@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from zoo_classic.forward_backward import Expected, certain, scaled_backward, scaled_forward, usable
+from zoo_classic.frame_sums import summed_products
 from zoo_classic.packed import Packed
 from zoo_classic.small_steps import unshared
 
@@ -179,7 +180,7 @@ def _within(alpha: torch.Tensor, products: torch.Tensor, sizes: Sequence[int]) -
         return products.new_zeros(products.shape[1], products.shape[1])
     steps = zip(alpha.split_with_sizes(sizes), sizes[1:], strict=False)  # the last step precedes none
     before = torch.cat([step[:following] for step, following in steps])
-    return before.t() @ products[sizes[0] :]
+    return summed_products(before, products[sizes[0] :])
 
 
 def _neighbours(following: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
