@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -95,7 +95,12 @@ def preview(run: Run, step: Step) -> None:
 
 def line(step: Step) -> str:
     """A step as a line of metrics.jsonl."""
-    said = {
+    return json.dumps(metrics(step)) + "\n"
+
+
+def metrics(step: Step) -> dict[str, Any]:
+    """All that a step says, by name."""
+    return {
         "step": step.step,
         "epoch": round(step.epoch, 6),
         **step.losses,
@@ -105,7 +110,6 @@ def line(step: Step) -> str:
         "seconds": step.seconds,
         **step.results,
     }
-    return json.dumps(said) + "\n"
 
 
 def continued(path: Path, done: int) -> Path:

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import MissingDependencyError
+from zoo.training.outputs import METRICS, metrics
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
     from zoo.training.loop import Step
-    from zoo.training.plan import Plan
 
 FOLDER = "tensorboard"
+_LEFT_OUT = ("step", "epoch", "seconds")
 
 
 class Events:
-    """Those of one run, which are on the disk as far as its checkpoints are."""
-
-    def __init__(self, writer: SummaryWriter, plan: Plan) -> None:
+    def __init__(self, writer: SummaryWriter) -> None:
         self._writer = writer
-        self._plan = plan
 
     def write(self, step: Step) -> None:
-        said = {f"loss/{name}": value for name, value in step.losses.items()}
-        said |= {
-            f"held out/{name}": value for name, value in step.results.items() if not isinstance(value, int)
-        }
-        said |= {
-            "training/learning rate": step.learning_rate,
-            "training/gradient norm": step.gradient_norm,
-            f"training/{step.unit} a second": step.speed,
-        }
+        self.add(metrics(step))
+
+    def add(self, said: Mapping[str, Any]) -> None:
+        """What a line of metrics.jsonl says; counts, such as held-out bytes, are left out."""
         for name, value in said.items():
-            self._writer.add_scalar(name, value, step.step)
-        if self._plan.due(self._plan.checkpoint_every, step.step):
-            self._writer.flush()
+            if name not in _LEFT_OUT and isinstance(value, float):
+                self._writer.add_scalar(_called(name), value, said["step"])
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _called(name: str) -> str:
+    if name in ("learning_rate", "gradient_norm") or name.endswith("_per_second"):
+        return f"training/{name.replace('_per_second', ' a second').replace('_', ' ')}"
+    return f"held out/{name}" if name.startswith("held_out") else f"loss/{name}"
 
 
 def require() -> None:
@@ -51,12 +51,18 @@ def require() -> None:
         )
 
 
-def events(run: Path, done: int, plan: Plan) -> Events:
-    """Events from step done + 1 on; TensorBoard forgets later ones of before, which will be made again.
+def events(run: Path, done: int) -> Events:
+    """Events of the steps to come, after those of the first `done` again, from the run's metrics.
 
-    Raises MissingDependencyError without the package `tensorboard`.
+    A killed run may have lost the newest, or have written some of steps that are made again: TensorBoard forgets all
+    that were there before. Raises MissingDependencyError without the package `tensorboard`.
     """
     require()
     from torch.utils.tensorboard import SummaryWriter
 
-    return Events(SummaryWriter(str(run / FOLDER), purge_step=done + 1), plan)
+    found = Events(SummaryWriter(str(run / FOLDER), purge_step=0))
+    if done and (run / METRICS).is_file():
+        with (run / METRICS).open(encoding="utf-8") as file:
+            for _, line in zip(range(done), file, strict=False):
+                found.add(json.loads(line))
+    return found

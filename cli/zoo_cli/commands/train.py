@@ -181,7 +181,7 @@ def _watch(run: Run, stopping: Stopping, *, quiet: bool, tensorboard: bool) -> S
     last = events = None
     with ExitStack() as stack:
         if tensorboard and processes.is_main():
-            events = board.events(run.folder, run.learner.step, run.recipe.plan)
+            events = board.events(run.folder, run.learner.step)
             stack.callback(events.close)
         stopping.gently()
         view = stack.enter_context(TrainingView(run, quiet=quiet))
