@@ -33,6 +33,10 @@ class Family:
         None when the file is of another architecture. Empty: no GGUF layout is known.
     tokenizer: for text, a function from {file name: path} to a `zoo.protocols.Tokenizer`, or None when the files
         hold none.
+    plan: the settings class of a training run: `zoo.training.plan:Plan` for what learns by gradients,
+        `zoo.training.plan:FitPlan` for a `zoo.protocols.Fittable`.
+    describe: a function (network, names) -> `zoo.modality.description.Description`, which says in words and numbers
+        what weights have learned; names: of the columns or symbols, in order. Empty: nothing is said.
     """
 
     name: str
@@ -44,6 +48,8 @@ class Family:
     place: str = ""
     from_gguf: str = ""
     tokenizer: str = ""
+    plan: str = "zoo.training.plan:Plan"
+    describe: str = ""
 
     def resolve(self, field: str) -> Any:
         """The object that a reference field names. Raises PluginError when it cannot be imported."""

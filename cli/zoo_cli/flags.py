@@ -7,6 +7,7 @@ accepts and what is checked (by `zoo.settings.make`; typer itself only reads the
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Collection
 from typing import Annotated, Any
@@ -48,6 +49,20 @@ def with_settings(
         given = {field.name: values.pop(field.name) for field in fields}
         function(**values, **{into: {name: value for name, value in given.items() if value is not None}})
 
+    command.__doc__ = function.__doc__
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def bound(function: Callable[..., None], *given: Any) -> Callable[..., None]:
+    """`function` for typer, with its first arguments given."""
+
+    def command(**values: Any) -> None:
+        function(*given, **values)
+
+    own = inspect.signature(functools.partial(function, *given), eval_str=True).parameters
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own.values()]
     command.__doc__ = function.__doc__
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

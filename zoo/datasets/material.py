@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from zoo.datasets.passes import Team
     from zoo.family import Family
     from zoo.noise import Noise
 
@@ -48,17 +49,25 @@ class Rows(Protocol):
 class Passes(Protocol):
     """Data as a fit goes through it: all of it, again and again, each process its own share.
 
-    rows: in all processes' shares together. fingerprint: sha256, in hex, of all of it.
+    rows: in all processes' shares together. unit: what they are, such as "rows" or "sequences". fingerprint: sha256,
+    in hex, of all of it.
     """
 
     @property
     def rows(self) -> int: ...
 
     @property
+    def unit(self) -> str: ...
+
+    @property
     def fingerprint(self) -> str: ...
 
     def batches(self, size: int) -> Iterator[Any]:
-        """This process's share once, in parts of at most `size` rows, on the fit's device, always in one order."""
+        """All rows once, `size` at a time, and of these this process's share, on the fit's device.
+
+        Always in one order. Batch number k is of the same rows in every process, so that several fit as one would;
+        the last may be missing in some.
+        """
         ...
 
     def some(self, count: int, noise: Noise) -> Any:
@@ -89,6 +98,13 @@ class Material(Protocol):
 
     def rows(self, network: nn.Module, seed: int) -> Rows:
         """The rows to train this network on. Raises UsageError, DataError when they do not fit it."""
+        ...
+
+    def passes(self, network: nn.Module, seed: int, team: Team) -> Passes:
+        """The rows to fit this network to, where it is fitted (`zoo.protocols.Fittable`).
+
+        Raises CapabilityError for a modality that nothing is fitted to; UsageError, DataError as `rows`.
+        """
         ...
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:

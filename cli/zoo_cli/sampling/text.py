@@ -1,0 +1,120 @@
+"""zoo sample for text models: text as it arrives, or saved."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.errors import UsageError
+from zoo.modality.text import TextControls
+from zoo.targets import Target
+from zoo_cli import flags, model_options, options, terminal
+
+if TYPE_CHECKING:
+    from zoo_cli.text_output import Output
+
+
+def command(target: Target | None, controls_class: type[TextControls], panel: str) -> Callable[..., None]:
+    """The function of `zoo sample` for a text model, with its controls as options; see `zoo_cli.sampling`."""
+    return flags.with_settings(
+        functools.partial(_sample, target, controls_class), controls_class, into="asked", panel=panel
+    )
+
+
+def _sample(
+    target: Target | None,
+    controls_class: type[TextControls],
+    model: options.Model,
+    asked: dict[str, Any],
+    prompt_file: Annotated[
+        Path | None, typer.Option("--prompt-file", metavar="FILE", help="Read the prompt from a file.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many samples.")] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", "-s", metavar="N", min=0, help="What chance depends on; random when left out."
+        ),
+    ] = None,
+    start: Annotated[int, typer.Option(metavar="N", min=0, help="The index of the first sample.")] = 0,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Samples drawn together; changes speed, not samples."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="Save to FILE.jsonl, or to a folder of text files."
+        ),
+    ] = None,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Compile the decoding: faster after a slow first start.")
+    ] = False,
+    revision: options.Revision = "",  # noqa: ARG001 - already used, to find `target`
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    yes: options.Yes = False,
+    offline: options.Offline = False,
+    _cache_dir: options.CacheDir = None,
+) -> None:
+    from zoo import settings
+    from zoo_cli import saving
+    from zoo_cli.loading import load, random_seed
+
+    target = model_options.text_model(target, "sample", model)
+    asked["prompt"] = _prompt(asked.get("prompt"), prompt_file)
+    controls = settings.make(controls_class, asked, what=f"zoo sample {target.name}")
+    saved = saving.saved(output, replace=yes) if output else None
+    outputs = _outputs(saved, controls.prompt, count, as_json=as_json, quiet=quiet)
+    if seed is None:
+        seed = random_seed()
+        terminal.note(f"seed {seed}", quiet=quiet or as_json)
+    loaded = load(target, device=device, dtype=dtype, offline=offline, compile_=compile_, quiet=quiet)
+    from zoo.modality.text_model import BATCH_SIZE
+    from zoo_cli.text_output import send
+
+    pieces = loaded.stream(
+        count=count, seed=seed, start=start, batch_size=batch_size or BATCH_SIZE, controls=controls
+    )
+    send(pieces, start, outputs)
+    if saved is not None:
+        terminal.note(f"saved {count} sample{'s' * (count != 1)} to {output}", quiet=quiet)
+
+
+def _outputs(saved: Output | None, prompt: str, count: int, *, as_json: bool, quiet: bool) -> list[Output]:
+    """Where the samples go: what is saved is not shown as well, unless as JSON."""
+    from zoo_cli import text_output
+
+    outputs: list[Output] = [] if saved is None else [saved]
+    if saved is not None and terminal.is_terminal(sys.stderr) and not quiet:
+        outputs.append(text_output.Counter(count))
+    if as_json:
+        outputs.append(text_output.JsonLines())
+    elif saved is None:
+        outputs.append(text_output.Reading(prompt, headers=count > 1))
+    return outputs
+
+
+def _prompt(given: str | None, file: Path | None) -> str:
+    """The prompt as text: given, read from standard input for "-", or from a file."""
+    if given is not None and file is not None:
+        raise UsageError("give either --prompt or --prompt-file, not both")
+    try:
+        if file is not None:
+            return file.expanduser().read_text(encoding="utf-8")
+        if given == "-":
+            return sys.stdin.buffer.read().decode()
+        text = given or ""
+        text.encode()
+    except OSError as error:
+        raise UsageError(f"cannot read the prompt: {error}") from None
+    except UnicodeError:
+        raise UsageError("the prompt is not UTF-8 text") from None
+    return text
