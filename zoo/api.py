@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,16 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from zoo.modality.text_model import TextModel
+    from zoo.model import Model
     from zoo.targets import Target
     from zoo.weights.hub import Progress
+
+OPENED = {
+    "text": "zoo.modality.text_model",
+    "table": "zoo.modality.table_model",
+    "sequence": "zoo.modality.sequence_model",
+}
+"""Modality to its module, whose `opened(target, network, files)` makes the model that a person works with."""
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
@@ -57,8 +65,10 @@ def load(
     offline: bool = False,
     compile: bool = False,  # noqa: A002 - torch's own word
     report: Callable[[Progress], None] | None = None,
-) -> TextModel:
+) -> Model:
     """Load a model by registry name, folder, or hf:user/repo[@revision], ready to sample.
+
+    What is returned is the modality's: a `TextModel`, a `TableModel` or a `SequenceModel` of `zoo.modality`.
 
     target: as on the command line, or what `zoo.targets.find` found.
     device: auto (the accelerator if there is one), cpu, cuda, cuda:1, ...
@@ -105,7 +115,7 @@ def load_network(
     return network, files
 
 
-def build(target: str, *, seed: int = 0, device: str = "auto", dtype: str = "float32") -> TextModel:
+def build(target: str, *, seed: int = 0, device: str = "auto", dtype: str = "float32") -> Model:
     """A model of the given name with random weights that depend on the seed alone. Nothing is downloaded."""
     import torch
 
@@ -117,16 +127,13 @@ def build(target: str, *, seed: int = 0, device: str = "auto", dtype: str = "flo
     return _model(found, network.eval().to(device=on, dtype=kind), {})
 
 
-def _model(found: targets.Target, network: nn.Module, files: dict[str, Path]) -> TextModel:
-    family = found.family
-    if family.modality != "text":
-        raise UsageError(f"{found.name}: the modality {family.modality!r} is not one this core can sample")
-    from zoo.modality.text_model import TextModel
-
-    tokenizer = family.resolve("tokenizer")(files) if family.tokenizer and files else None
-    return TextModel(
-        found.name, family, found.config, network, files, found.entry, found.revision, tokenizer=tokenizer
-    )
+def _model(found: targets.Target, network: nn.Module, files: dict[str, Path]) -> Model:
+    """What the modality makes of a network: a `Model` that samples."""
+    modality = found.family.modality
+    if modality not in OPENED:
+        raise UsageError(f"{found.name}: the modality {modality!r} is not one this core can sample")
+    model: Model = importlib.import_module(OPENED[modality]).opened(found, network, files)
+    return model
 
 
 def dtype_named(name: str) -> torch.dtype | None:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from zoo_cli import progress, terminal
 
 if TYPE_CHECKING:
-    from zoo.modality.text_model import TextModel
     from zoo.targets import Target
 
 
 def load(
     target: Target, *, device: str, dtype: str, offline: bool, compile_: bool = False, quiet: bool
-) -> TextModel:
+) -> Any:
     """The loaded model of a found target. Raises what `zoo.api.load` raises; says what it warns of."""
     from zoo import api
     from zoo.errors import ZooWarning

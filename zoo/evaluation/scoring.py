@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -67,6 +67,15 @@ class RowScores:
         return self.log_likelihood / len(self.items)
 
 
+@runtime_checkable
+class Scored(Protocol):
+    """A model whose modality knows how items are given and in which units their likelihood is."""
+
+    def log_prob(self, items: Any, *, batch_size: int | None = None) -> tuple[float, ...]:
+        """The log-likelihood of each item, in nats of the items' own units."""
+        ...
+
+
 def score(
     model: str | Target | Model,
     items: Any,
@@ -94,6 +103,8 @@ def score(
             raise UsageError("there is nothing to score: no text was given")
         over = windows(loaded.context, window, stride)
         return TextScores(tuple(text_scores(loaded, texts, over, batch_size=batch_size)))
+    if isinstance(loaded, Scored):
+        return RowScores(loaded.log_prob(items, batch_size=batch_size))
     return RowScores(_row_scores(loaded, items, batch_size))
 
 
@@ -112,7 +123,7 @@ def opened(
 
 def _loaded(model: str | Target, device: str, dtype: str, offline: bool) -> Model:
     found = targets.find(model, offline=offline)
-    if found.family.modality == "text":
+    if found.family.modality in api.OPENED:
         return api.load(found, device=device, dtype=dtype, offline=offline)
     network, files = api.load_network(found, device=device, dtype=dtype, offline=offline)
     return Model(found.name, found.family, found.config, network, files, found.entry, found.revision)

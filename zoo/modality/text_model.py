@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CapabilityError, UsageError, WeightsError
 from zoo.modality.text import Finish, TextControls, TextPiece, TextSample, TextWriter
@@ -12,6 +13,11 @@ from zoo.model import Model
 from zoo.noise import Noise
 from zoo.protocols import Tokenizer
 from zoo.settings import make
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.targets import Target
 
 BATCH_SIZE = 8
 """Rows drawn together unless asked otherwise: most of the speed a CPU gains from batching, at little memory."""
@@ -201,6 +207,15 @@ class TextModel(Model):
                     yield end(row, text, "length")
                 elif text:
                     yield TextPiece(noise.start + row, text)
+
+
+def opened(found: Target, network: nn.Module, files: dict[str, Path]) -> TextModel:
+    """The model of a text family's network, with the tokenizer that its files hold."""
+    family = found.family
+    tokenizer = family.resolve("tokenizer")(files) if family.tokenizer and files else None
+    return TextModel(
+        found.name, family, found.config, network, files, found.entry, found.revision, tokenizer=tokenizer
+    )
 
 
 def _at_least_one(name: str, value: int) -> None:

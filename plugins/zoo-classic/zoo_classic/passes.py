@@ -31,6 +31,10 @@ class TensorPasses:
     def rows(self) -> int:
         return len(self._rows)
 
+    @property
+    def unit(self) -> str:
+        return "rows"
+
     @functools.cached_property
     def fingerprint(self) -> str:
         digest = hashlib.sha256()

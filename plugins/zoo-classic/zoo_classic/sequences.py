@@ -36,6 +36,10 @@ class SequencePasses:
     def rows(self) -> int:
         return len(self._sequences)
 
+    @property
+    def unit(self) -> str:
+        return "sequences"
+
     @functools.cached_property
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
