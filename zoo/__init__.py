@@ -20,10 +20,11 @@ _HOMES = {
     "evaluate": "zoo.evaluation.evaluating",
     "train": "zoo.training.api",
     "Plan": "zoo.training.plan",
+    "FitPlan": "zoo.training.plan",
     "push": "zoo.publish.push",
 }
 
-__all__ = ["Plan", "build", "evaluate", "info", "list_models", "load", "pull", "push", "score", "train"]
+__all__ = ["FitPlan", "Plan", "build", "evaluate", "info", "list_models", "load", "pull", "push", "score", "train"]
 
 if TYPE_CHECKING:
     from zoo.api import build, info, list_models, load, pull
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from zoo.evaluation.scoring import score
     from zoo.publish.push import push
     from zoo.training.api import train
-    from zoo.training.plan import Plan
+    from zoo.training.plan import FitPlan, Plan
 
 
 def __getattr__(name: str) -> Any:

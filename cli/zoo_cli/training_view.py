@@ -15,8 +15,8 @@ from zoo_cli import human, terminal
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from zoo.training.loop import Step
     from zoo.training.run import Run
+    from zoo.training.step import Step
 
 _LINES = 20  # where no bar is drawn, beside those with a measurement
 _BETWEEN = 0.1  # seconds between two looks at the bar
@@ -35,10 +35,9 @@ class TrainingView:
         self._drawn = 0.0
 
     def __enter__(self) -> TrainingView:
-        plan = self._run.recipe.plan
+        plan = self._run.plan
         terminal.note(
-            f"{human.count(self._run.parameters)} parameters, {self._run.material.summary}; {plan.steps} steps of "
-            f"{plan.batch_size} rows: {self._run.epochs:.2g} times through the data",
+            f"{human.count(self._run.parameters)} parameters, {self._run.material.summary}; {_planned(self._run)}",
             quiet=self._quiet,
         )
         if not self._quiet and terminal.is_terminal(sys.stderr):
@@ -53,18 +52,28 @@ class TrainingView:
 
     def show(self, step: Step) -> None:
         self._losses.append(step.loss)
-        now, plan = time.monotonic(), self._run.recipe.plan
-        if self._bar and (now - self._drawn >= _BETWEEN or step.step == plan.steps):
+        now, plan = time.monotonic(), self._run.plan
+        if self._bar and (now - self._drawn >= _BETWEEN or step.final):
             self._drawn = now
             said = f"{describe(step)}  {course(self._losses, _COURSE)}"
             self._bar.update(self._bar.task_ids[0], completed=step.step, description=said)
-        if step.results or (not self._bar and plan.due(max(1, plan.steps // _LINES), step.step)):
+        if step.results or (not self._bar and step.due(max(1, plan.steps // _LINES))):
             terminal.note(f"step {step.step}: {describe(step)}{_results(step)}", quiet=self._quiet)
 
 
+def _planned(run: Run) -> str:
+    """What the plan says of steps and rows, in words."""
+    through = f"{run.epochs:.2g} times through the data"
+    rows = getattr(run.plan, "batch_size", None)
+    if rows is not None:
+        return f"{run.plan.steps} steps of {rows} rows: {through}"
+    return f"at most {run.plan.steps} steps, {through}"
+
+
 def describe(step: Step) -> str:
-    """Losses and speed in words."""
-    losses = ", ".join(f"{name} {value:.3f}" for name, value in step.losses.items())
+    """Losses and speed in words. What a fit says beside its log-likelihood is left out while it is 0."""
+    shown = {name: value for name, value in step.losses.items() if step.gradient_norm is not None or value}
+    losses = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in shown.items())
     return f"{losses}, {step.speed:,.0f} {step.unit}/s"
 
 

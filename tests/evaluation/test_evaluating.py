@@ -146,6 +146,7 @@ def test_a_model_of_another_modality_is_refused(model):
 
 def trained(source: Path, folder: Path, **rules):
     """A run of 2 steps of the smallest GPT-2, and its steps."""
+    from zoo.settings import plain
     from zoo.training import run as training
     from zoo.training.plan import Plan
     from zoo.training.recipe import Recipe
@@ -153,7 +154,7 @@ def trained(source: Path, folder: Path, **rules):
     shape = {"context": 16, "layers": 1, "width": 16, "heads": 2}
     plan = Plan(steps=2, batch_size=2, warmup=1, seed=11, evaluate_every=2)
     begun = training.begin(
-        Recipe("gpt2", shape, str(source), {"vocabulary": 300, **rules}, plan), folder, device="cpu"
+        Recipe("gpt2", shape, str(source), {"vocabulary": 300, **rules}, plain(plan)), folder, device="cpu"
     )
     return begun, list(training.steps(begun))
 

@@ -11,8 +11,9 @@ from torch import nn
 from gan.dcgan import DCGAN, GAN, WGANGP, Config, WGANGPConfig, layer_norm
 from zoo.datasets.arrays import ArrayRows, Selection
 from zoo.training.learner import Learner
-from zoo.training.loop import Step, train
+from zoo.training.loop import train
 from zoo.training.plan import Plan
+from zoo.training.step import Step
 
 ROWS = 40
 PLAN = Plan(

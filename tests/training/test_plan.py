@@ -8,6 +8,7 @@ import torch
 from zoo.errors import UsageError
 from zoo.settings import make
 from zoo.training.plan import Plan, learning_rate
+from zoo.training.step import due as due_after
 
 
 def test_the_rate_rises_in_a_line_to_its_largest():
@@ -60,8 +61,7 @@ def test_epochs_become_the_steps_that_go_through_them_whole(epochs, epoch, rows_
 
 @pytest.mark.parametrize(("every", "due"), [(0, [7]), (3, [3, 6, 7]), (7, [7])])
 def test_what_is_done_every_so_many_steps_is_done_at_the_end_too(every, due):
-    plan = Plan(steps=7)
-    assert [step for step in range(1, 8) if plan.due(every, step)] == due
+    assert [step for step in range(1, 8) if due_after(every, step, final=step == 7)] == due
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_is_done_every_so_many_steps_is_done_at_the_end_too(every, due):
         ({"epochs": 0.0}, "epochs is 0.0, but must be above 0"),
         ({"accumulation": 0}, "accumulation is 0, but must be at least 1"),
         ({"keep": 0}, "keep is 0, but must be at least 1"),
-        ({"save_dtype": "float64"}, "save_dtype is 'float64', but must be one of float32, float16, bfloat16"),
+        ({"save_dtype": "float64"}, "save_dtype is 'float64', but must be one of auto, float32, float16, bfloat16"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_with_what_can(said, message):

@@ -17,7 +17,6 @@ from zoo.errors import CapabilityError, DataError, PluginError, TrainingError, U
 from zoo.evaluation.text import bits_per_byte
 from zoo.family import Family
 from zoo.training import checkpoint, outputs, recipe, run, start
-from zoo.training.plan import Plan
 from zoo.training.recipe import Recipe
 from zoo.weights.tensors import read_header, zoo_metadata
 
@@ -25,9 +24,15 @@ SMALL = Recipe(
     "gpt2",
     {"context": 16, "layers": 1, "width": 16, "heads": 2, "dropout": 0.1},
     data={"vocabulary": 300, "held_out": ("birch",)},
-    plan=Plan(
-        steps=6, batch_size=2, warmup=1, learning_rate=0.03, average=0.5, evaluate_every=2, checkpoint_every=3
-    ),
+    plan={
+        "steps": 6,
+        "batch_size": 2,
+        "warmup": 1,
+        "learning_rate": 0.03,
+        "average": 0.5,
+        "evaluate_every": 2,
+        "checkpoint_every": 3,
+    },
 )
 BITS = "held_out_bits_per_byte"
 
@@ -35,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def changed(**plan):
-    return dataclasses.replace(SMALL, plan=dataclasses.replace(SMALL.plan, **plan))
+    return dataclasses.replace(SMALL, plan={**SMALL.plan, **plan})
 
 
 def with_data(**rules):
@@ -260,7 +265,7 @@ def test_previews_are_drawn_when_due_and_change_nothing(works, tmp_path):
 def test_epochs_are_written_down_as_the_steps_they_are(works, tmp_path):
     begun = begin(changed(epochs=0.5), works, tmp_path / "run")
     plan = recipe.read(begun.folder / run.RECIPE).plan
-    assert (plan.steps, plan.epochs) == (math.ceil(0.25 * begun.rows.epoch), None)
+    assert (plan["steps"], plan["epochs"]) == (math.ceil(0.25 * begun.rows.epoch), None)
     assert begun.epochs == pytest.approx(0.5, abs=1 / begun.rows.epoch)
 
 
@@ -304,7 +309,7 @@ def test_training_goes_on_from_another_runs_weights_and_tokenizer(finished, tmp_
         str(begun.folder),
         {"dropout": 0.2},
         data=SMALL.data,
-        plan=Plan(steps=1, batch_size=2, learning_rate=1e-9),
+        plan={"steps": 1, "batch_size": 2, "learning_rate": 1e-9},
     )
     again, _ = trained(wanted, works, tmp_path / "again")
     assert again.config.dropout == 0.2

@@ -35,7 +35,7 @@ def as_files(source: Source, modality: str) -> Source:
     have nothing of the modality, DiskSpaceError when they cannot be stored.
     """
     settled = settle(source)
-    is_table = modality in ("table", "molecule")
+    is_table = modality in ("table", "molecule", "sequence")
     key = token_cache.key("files 1", *settled.identity, "table" if is_table else modality)
     path = paths.home() / "datasets" / f"{key}.{'csv' if is_table else 'zip'}"
     try:

@@ -16,8 +16,12 @@ _READERS = {
     "audio": ("zoo.datasets.audio", "AudioRules"),
     "table": ("zoo.datasets.table", "TableRules"),
     "molecule": ("zoo.datasets.molecules", "MoleculeRules"),
+    "sequence": ("zoo.datasets.sequences", "SequenceRules"),
 }
 """Modality to its module and the class of its rules. The module has `read(source, rules, seed) -> Material`."""
+
+_ALSO_READ = {"sequence": ("text",), "table": ("image",)}
+"""Modality to the others whose built-in sets it can read as its own: text is symbols in order, an image a row."""
 
 
 def rules_class(modality: str) -> type:
@@ -38,8 +42,11 @@ def read(modality: str, source: str, rules: Any, seed: int, *, offline: bool = F
 
     module, _ = _reader(modality)
     found = find(source, offline=offline)
-    if found.built_in is not None and found.built_in.modality != modality:
-        raise DataError(f"the built-in data {source} is {found.built_in.modality}, but {modality} is needed")
+    readable = (modality, *_ALSO_READ.get(modality, ()))
+    if found.built_in is not None and found.built_in.modality not in readable:
+        raise DataError(
+            f"the built-in data {source} is {found.built_in.modality}, but {' or '.join(readable)} is needed"
+        )
     if found.hub is not None and modality != "text":
         from zoo.datasets.hub_files import as_files
 

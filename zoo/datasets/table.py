@@ -1,12 +1,11 @@
-"""Tables of numbers as training takes them: rows of columns, scaled where that is wanted, and a CSV as preview."""
+"""Tables of numbers as fits and training take them: rows of columns, scaled where that is wanted, and previews."""
 
 from __future__ import annotations
 
 import csv
 import functools
 import io
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,38 @@ import numpy as np
 import torch
 from torch import nn
 
-from zoo.datasets import previews, table_files
-from zoo.datasets.arrays import ArrayRows, Pile, Selection, config_settings, held_out_loss
+from zoo.datasets import image_files, previews, table_arrays, table_files
+from zoo.datasets.arrays import (
+    ArrayRows,
+    Pile,
+    Selection,
+    config_settings,
+    device_of,
+    evaluating,
+    held_out_loss,
+)
+from zoo.datasets.images import grid
+from zoo.datasets.passes import RowPasses, Team
 from zoo.datasets.source import Source
 from zoo.datasets.split import split_rows
+from zoo.datasets.table_columns import (
+    COLUMNS,
+    Columns,
+    ImageShape,
+    few,
+    read_columns,
+    to_json,
+    unscaled,
+)
 from zoo.datasets.table_files import Table, chunks, read_table
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError
 from zoo.family import Family
 from zoo.settings import setting
 
-__all__ = ["Table", "TableMaterial", "TableRules", "chunks", "read", "read_table"]
-
-COLUMNS = "columns.json"
-"""Beside the weights: the names of the columns, and what each was shifted and divided by."""
+__all__ = ["COLUMNS", "Table", "TableMaterial", "TableRules", "chunks", "read", "read_table"]
 
 _ROWS_AT_ONCE = 65_536
+_VALUES_MEASURED = 2**20  # of held-out rows together
 
 
 @dataclass(frozen=True)
@@ -38,58 +54,137 @@ class TableRules:
 
     columns: tuple[str, ...] = setting((), help="names of the columns to train on; none means all")
     standardise: bool = setting(False, help="give each column mean 0 and variance 1 over the training rows")
+    weights: str | None = setting(
+        None, help="name of the column that says how much each row counts; only for families that are fitted"
+    )
     held_out_share: float = setting(
         0.05, help="share of the rows that the seed holds out", minimum=0.0, maximum=0.9
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Scaling:
-    """A column's value x is trained on as (x - mean) / scale. Both (D,) float64."""
-
-    mean: np.ndarray
-    scale: np.ndarray
-
-
 def read(source: Source, rules: TableRules, seed: int) -> TableMaterial:
-    """The rows of CSV, TSV and Parquet files with the same columns. Raises as `zoo.datasets.table_files` does."""
+    """The rows of CSV, TSV, Parquet and .npy files with the same columns, or of images, each pixel a column.
+
+    Raises UsageError and DataError as `zoo.datasets.table_files` does, and for a weight that is below 0.
+    """
+    array = _array(source)
+    if array is not None:
+        return _of_array(array, rules, seed)
     members = source.files(table_files.SUFFIXES)
-    names = table_files.column_names(members[0], rules.columns)
-    pile = Pile((len(names),), np.float64)
+    names, wanted = _wanted(str(members[0]), table_files.column_names(members[0]), rules), rules.columns
+    stored = (*names, rules.weights) if rules.weights else names
+    pile, weights = Pile((len(names),), np.float64), Pile((), np.float64)
     for member in members:
-        if (other := table_files.column_names(member, rules.columns)) != names:
-            raise DataError(f"{member} has the columns {_few(other)}, but {members[0]} has {_few(names)}")
-        for part in chunks(member, _ROWS_AT_ONCE, rules.columns):
-            pile.add(part)
-    return TableMaterial(Table(names, pile.array()), rules, seed)
+        found = table_files.column_names(member, stored if wanted else ())
+        other = _wanted(str(member), found, rules)
+        if other != names:
+            raise DataError(f"{member} has the columns {few(other)}, but {members[0]} has {few(names)}")
+        done = 0
+        for part in chunks(member, _ROWS_AT_ONCE, stored):
+            pile.add(part[:, : len(names)])
+            if rules.weights:
+                weights.add(_weights(str(member), done, rules.weights, part[:, -1]))
+            done += len(part)
+    return TableMaterial(
+        Table(names, pile.array()), rules, seed, weights=weights.array() if rules.weights else None
+    )
+
+
+def _array(source: Source) -> table_arrays.ArrayTable | None:
+    """The one array that a source is; None for other files."""
+    if source.built_in is not None and source.built_in.modality == "image":
+        path = source.built_in.path()
+        if path.suffix == ".zip":
+            members = source.files((*image_files.SUFFIXES, ".jsonl"))
+            return table_arrays.of_images(
+                source.name, image_files.from_members(members, None, labels=False).pixels
+            )
+        return table_arrays.of_images(source.name, image_files.from_arrays(path, None, labels=False).pixels)
+    if source.path is None or source.path.is_dir():
+        return None
+    member = table_files.member_of(source.path)
+    return table_arrays.of_file(member) if table_files.is_array(member) else None
+
+
+def _of_array(array: table_arrays.ArrayTable, rules: TableRules, seed: int) -> TableMaterial:
+    """All columns stay where they are; some of them are gathered."""
+    names = _wanted(array.name, array.names, rules)
+    if names == array.names:
+        for _ in table_arrays.checked(array):
+            pass
+        return TableMaterial(Table(names, array.values), rules, seed, image=array.image)
+    pile, weights = Pile((len(names),), array.values.dtype), Pile((), np.float64)
+    stored = [array.names.index(name) for name in ((*names, rules.weights) if rules.weights else names)]
+    for part in table_arrays.checked(array, _ROWS_AT_ONCE, stored):
+        pile.add(part[:, : len(names)])
+        if rules.weights:
+            weights.add(_weights(array.name, weights.rows, rules.weights, part[:, -1]))
+    return TableMaterial(
+        Table(names, pile.array()), rules, seed, weights=weights.array() if rules.weights else None
+    )
+
+
+def _wanted(file: str, names: tuple[str, ...], rules: TableRules) -> tuple[str, ...]:
+    """The columns that are learned from. Raises UsageError for one that the file does not have, or for none."""
+    for name in (*rules.columns, *([rules.weights] if rules.weights else [])):
+        if name not in names:
+            said = "weights" if name == rules.weights else "columns"
+            raise UsageError(f"data.{said} names {name!r}, but {file} has {few(names)}")
+    if rules.weights in rules.columns:
+        raise UsageError(f"data.weights names {rules.weights!r}, which is among data.columns too")
+    wanted = rules.columns or tuple(name for name in names if name != rules.weights)
+    if not wanted:
+        raise UsageError(f"{file} has no column but the weights {rules.weights!r}: there is nothing to learn")
+    return wanted
+
+
+def _weights(file: str, done: int, name: str, values: np.ndarray) -> np.ndarray:
+    """Weights of the rows after the first `done`, (rows,) float64."""
+    wrong = np.flatnonzero(values < 0)
+    if len(wrong):
+        raise DataError(
+            f"{file}: row {done + int(wrong[0]) + 1}, column {name!r} is {values[wrong[0]]}, but a weight is at "
+            "least 0"
+        )
+    return values.astype(np.float64)
 
 
 class TableMaterial:
-    """A `zoo.datasets.material.Material` of a table. `bind` comes before what trains, measures or draws."""
+    """A `zoo.datasets.material.Material` of a table. `bind` comes before what trains, fits, measures or draws."""
 
-    def __init__(self, table: Table, rules: TableRules, seed: int) -> None:
-        """Raises DataError when the rows cannot be divided."""
+    def __init__(
+        self,
+        table: Table,
+        rules: TableRules,
+        seed: int,
+        *,
+        weights: np.ndarray | None = None,
+        image: ImageShape | None = None,
+    ) -> None:
+        """weights: (N,) of the rows. image: what the columns are pixels of. Raises DataError when nothing is left."""
         self._table, self._rules, self._seed = table, rules, seed
+        self._weights, self._image = weights, image
         self._family: Family | None = None
-        self._scaling: _Scaling | None = None
-        self._train, self._held_out = split_rows(len(table.values), rules.held_out_share, seed)
+        self._columns: Columns | None = None
+        count = len(table.values)
+        if not count:
+            raise DataError("the table has no rows")
+        self._train: np.ndarray | None = None  # all, without a list of their numbers
+        self._held_out = np.zeros(0, np.int64)
+        if rules.held_out_share:
+            self._train, self._held_out = split_rows(count, rules.held_out_share, seed)
+        weighted = f", weighted by {rules.weights!r}" if weights is not None else ""
         self.summary = (
-            f"{len(table.values):,} rows of {len(table.names)} columns, {len(self._held_out):,} held out"
+            f"{count:,} rows of {len(table.names)} columns{weighted}, {len(self._held_out):,} held out"
         )
 
     def learn(self, folder: Path) -> None:
         """Write names, means and scales of the columns into folder/columns.json."""
-        count = len(self._table.names)
-        found = _Scaling(np.zeros(count), np.ones(count))
+        found = unscaled(self._table.names, self._image)
         if self._rules.standardise:
-            found = _measured(self._table.values, self._train)
-        said = {
-            "schema": 1,
-            "names": self._table.names,
-            "mean": found.mean.tolist(),
-            "scale": found.scale.tolist(),
-        }
-        previews.write(folder / COLUMNS, json.dumps(said, indent=1).encode() + b"\n")
+            mean, scale = _measured(self._table.values, self._train, self._weights)
+            found = Columns(found.names, mean, scale, self._image)
+        previews.write(folder / COLUMNS, to_json(found))
 
     def bind(self, family: Family, files: Mapping[str, Path]) -> dict[str, Any]:
         """Read the scales, and give the number of columns. A network keeps the scales it was trained with.
@@ -100,75 +195,126 @@ class TableMaterial:
             raise DataError(
                 f"{family.name}: there is no {COLUMNS}, so it is not known how values were scaled"
             )
-        names, self._scaling = _read_columns(files[COLUMNS])
-        if names != self._table.names:
+        columns = read_columns(files[COLUMNS])
+        if columns.names != self._table.names:
             raise DataError(
-                f"the data has the columns {_few(self._table.names)}, but the network has {_few(names)}"
+                f"the data has the columns {few(self._table.names)}, but the network has {few(columns.names)}"
             )
-        self._family = family
-        return config_settings(family, {"columns": len(names)})
+        self._family, self._columns = family, columns
+        return config_settings(family, {"columns": len(columns.names)})
 
     def rows(self, network: nn.Module, seed: int) -> ArrayRows:
-        """Rows (B, D) in float64 for a network of float64, else float32."""
+        """Rows (B, D) in float64 for a network of float64, else float32. Raises UsageError for rows with weights."""
+        if self._weights is not None:
+            raise UsageError(
+                f"data.weights is {self._rules.weights!r}, but only families that are fitted take weights of rows",
+                hint="train without: --set data.weights=none",
+            )
         return ArrayRows(self._selection(self._train, network), "rows", 1, seed)
 
+    def passes(self, network: nn.Module, seed: int, team: Team) -> RowPasses:  # noqa: ARG002 - always in one order
+        """Rows (B, D), or (rows, weights (B,)), in float64 for a network of float64, else float32."""
+        return self._passes(network, team, self._train)
+
     def evaluate(self, network: nn.Module) -> dict[str, float]:
-        """The mean loss over the held-out rows."""
-        return held_out_loss(network, self._selection(self._held_out, network), self._seed)
+        """Over the held-out rows: the mean loss, or for a network with `log_prob` alone minus the mean log-likelihood.
+
+        The latter is in nats, a density's of the data's own units, by the rows' weights.
+        """
+        if callable(getattr(network, "loss", None)):
+            return held_out_loss(network, self._selection(self._held_out, network), self._seed)
+        if not len(self._held_out) or not callable(getattr(network, "log_prob", None)):
+            return {}
+        passes = self._passes(network, Team(device_of(network)), self._held_out)
+        total = weight = 0.0
+        with evaluating(network), torch.no_grad():
+            for batch in passes.batches(max(1, _VALUES_MEASURED // len(self._table.names))):
+                rows, weights = batch if isinstance(batch, tuple) else (batch, torch.ones(len(batch)))
+                found = network.log_prob(rows).double().cpu()  # type: ignore[operator]
+                total += float((found * weights.double().cpu()).sum())
+                weight += float(weights.double().sum())
+        if not weight:
+            return {}
+        nats = self._bound()[1].log_scale - total / weight
+        return {"held_out_nats_per_row": nats, "held_out_rows": len(self._held_out)}
 
     def preview(self, network: nn.Module, count: int, seed: int, stem: Path) -> Iterator[Path]:
-        """Draw rows, the last that `network.sample` yields: (N, D); one CSV file in the data's own units."""
-        family, scaling = self._bound()
+        """Draw rows, the last that `network.sample` yields: (N, D); one CSV file in the data's own units.
+
+        Rows that are images are one PNG.
+        """
+        family, columns = self._bound()
         drawn = previews.last_sample(network, family, count, seed).detach().double().cpu().numpy()
+        values = columns.restored(drawn)
+        if columns.image is not None:
+            pixels = grid(images_of(values, columns.image))
+            yield previews.write(stem.with_name(f"{stem.name}.png"), previews.png(pixels))
+            return
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self._table.names)
-        writer.writerows((drawn * scaling.scale + scaling.mean).tolist())
+        writer.writerow(columns.names)
+        writer.writerows(values.tolist())
         yield previews.write(stem.with_name(f"{stem.name}.csv"), text.getvalue().encode())
 
-    def _selection(self, chosen: np.ndarray, network: nn.Module) -> Selection:
-        _, scaling = self._bound()
-        double = any(weight.dtype == torch.float64 for weight in network.parameters())
-        kind = torch.float64 if double else torch.float32
-        return Selection((self._table.values,), chosen, functools.partial(_prepared, scaling, kind))
+    def _selection(self, chosen: np.ndarray | None, network: nn.Module) -> Selection:
+        _, columns = self._bound()
+        chosen = np.arange(len(self._table.values)) if chosen is None else chosen
+        return Selection((self._table.values,), chosen, functools.partial(_prepared, columns, _kind(network)))
 
-    def _bound(self) -> tuple[Family, _Scaling]:
-        if self._family is None or self._scaling is None:
+    def _passes(self, network: nn.Module, team: Team, chosen: np.ndarray | None) -> RowPasses:
+        _, columns = self._bound()
+        return RowPasses(
+            self._table.values,
+            team,
+            chosen=chosen,
+            weights=self._weights,
+            mean=columns.mean,
+            scale=columns.scale,
+            dtype=_kind(network),
+        )
+
+    def _bound(self) -> tuple[Family, Columns]:
+        if self._family is None or self._columns is None:
             raise DataError(
                 "the table belongs to no network yet: bind it to the files beside the weights first"
             )
-        return self._family, self._scaling
+        return self._family, self._columns
 
 
-def _prepared(scaling: _Scaling, kind: torch.dtype, values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy((np.asarray(values) - scaling.mean) / scaling.scale).to(kind)
+def images_of(values: np.ndarray, shape: ImageShape) -> torch.Tensor:
+    """Rows (N, D) with values from 0 to 255 as images (N, C, H, W) from -1 to 1, for `zoo.datasets.images.grid`."""
+    pixels = np.asarray(values, np.float64).reshape(-1, shape.height, shape.width, shape.channels)
+    return torch.from_numpy(np.clip(pixels, 0, 255) / 127.5 - 1).permute(0, 3, 1, 2)
 
 
-def _measured(values: np.ndarray, chosen: np.ndarray) -> _Scaling:
-    """Mean and standard deviation of the chosen rows; a column that does not vary but by rounding keeps its scale."""
-    parts = [chosen[at : at + _ROWS_AT_ONCE] for at in range(0, len(chosen), _ROWS_AT_ONCE)]
-    mean = sum(values[part].sum(axis=0) for part in parts) / len(chosen)
-    variance = sum(((values[part] - mean) ** 2).sum(axis=0) for part in parts) / len(chosen)
-    deviation = np.sqrt(variance)
-    return _Scaling(mean, np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0))
+def _kind(network: nn.Module) -> torch.dtype:
+    double = any(weight.dtype == torch.float64 for weight in network.parameters())
+    return torch.float64 if double else torch.float32
 
 
-def _read_columns(path: Path) -> tuple[tuple[str, ...], _Scaling]:
-    """The names and the scaling in a columns.json. Raises DataError when it is none."""
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        names = tuple(said["names"])
-        scaling = _Scaling(np.array(said["mean"], np.float64), np.array(said["scale"], np.float64))
-        fits = said["schema"] == 1 and scaling.mean.shape == scaling.scale.shape == (len(names),)
-        fits = fits and bool(np.isfinite(scaling.mean).all() and np.isfinite(scaling.scale).all())
-        fits = fits and bool((scaling.scale > 0).all()) and all(isinstance(name, str) for name in names)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        fits = False
-    if not fits:
-        raise DataError(f"{path} does not say names, mean and scale of columns")
-    return names, scaling
+def _prepared(columns: Columns, kind: torch.dtype, values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(columns.scaled(values)).to(kind)
 
 
-def _few(names: tuple[str, ...]) -> str:
-    shown = ", ".join(name[:40] for name in names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
+def _measured(
+    values: np.ndarray, chosen: np.ndarray | None, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the chosen rows; a column that does not vary but by rounding has the scale 1."""
+    count = len(values) if chosen is None else len(chosen)
+    spans = [slice(at, min(at + _ROWS_AT_ONCE, count)) for at in range(0, count, _ROWS_AT_ONCE)]
+
+    def mean_of(found: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        total, weight = np.zeros(values.shape[1]), 0.0
+        for span in spans:
+            places = span if chosen is None else chosen[span]
+            each = found(np.asarray(values[places], np.float64))
+            how_much = np.ones(len(each)) if weights is None else weights[places]
+            total += (how_much[:, None] * each).sum(axis=0)  # a matrix product rounds by the threads
+            weight += float(how_much.sum())
+        if not weight:
+            raise DataError("all rows to train on have the weight 0")
+        return total / weight
+
+    mean = mean_of(lambda rows: rows)
+    deviation = np.sqrt(mean_of(lambda rows: (rows - mean) ** 2))
+    return mean, np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)

@@ -1,4 +1,4 @@
-"""Tables of numbers in CSV, TSV and Parquet files: names of columns, and rows part by part."""
+"""Tables of numbers in CSV, TSV, Parquet and array files: names of columns, and rows part by part."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from zoo.datasets import table_arrays
 from zoo.datasets.source import Member
 from zoo.errors import DataError, MissingDependencyError, UsageError
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".parquet", *table_arrays.SUFFIXES)
 
 _MOST_CHARACTERS = 2**24  # of a line
 _ROWS_AT_ONCE = 65_536
@@ -24,7 +25,7 @@ _ROWS_AT_ONCE = 65_536
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """names: of the columns. values: (N, D) float64, all finite."""
+    """names: of the columns. values: (N, D) float64, all finite; of an array that is mapped, in its own numbers."""
 
     names: tuple[str, ...]
     values: np.ndarray
@@ -43,7 +44,9 @@ def read_table(file: Path | Member, columns: Sequence[str] = ()) -> Table:
 
 def column_names(file: Path | Member, columns: Sequence[str] = ()) -> tuple[str, ...]:
     """The names of the wanted columns, without reading a row. Raises as `read_table` does."""
-    member = _member(file)
+    member = member_of(file)
+    if is_array(member):
+        return _chosen(member, table_arrays.of_file(member).names, columns)
     with member.open() as stream:
         if member.name.lower().endswith(".parquet"):
             names = _parquet_names(member, stream)
@@ -57,7 +60,13 @@ def chunks(file: Path | Member, rows: int, columns: Sequence[str] = ()) -> Itera
 
     Raises as `read_table` does.
     """
-    member = _member(file)
+    member = member_of(file)
+    if is_array(member):
+        table = table_arrays.of_file(member)
+        places = [table.names.index(name) for name in _chosen(member, table.names, columns)]
+        for part in table_arrays.checked(table, rows, places):
+            yield part.astype(np.float64)
+        return
     with member.open() as stream:
         if member.name.lower().endswith(".parquet"):
             yield from _parquet_chunks(member, stream, rows, columns)
@@ -65,8 +74,14 @@ def chunks(file: Path | Member, rows: int, columns: Sequence[str] = ()) -> Itera
             yield from _text_chunks(member, stream, rows, columns)
 
 
-def _member(file: Path | Member) -> Member:
+def member_of(file: Path | Member) -> Member:
+    """A file as one of a source."""
     return file if isinstance(file, Member) else Member(file.name, file)
+
+
+def is_array(member: Member) -> bool:
+    """Whether a file holds an array instead of text or Parquet."""
+    return member.name.lower().endswith(table_arrays.SUFFIXES)
 
 
 def _chosen(member: Member, names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:

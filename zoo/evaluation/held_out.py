@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.datasets import hub_rows
 from zoo.datasets.corpus import first_characters
@@ -14,6 +14,9 @@ from zoo.datasets.row_corpus import RowCorpus
 from zoo.datasets.source import Source, find
 from zoo.datasets.text import split
 from zoo.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from zoo.training.recipe import Recipe
 
 MOST_CHARACTERS = 4_000_000
 """Of rows, which may be more than memory holds; the first ones are measured on."""
@@ -79,7 +82,7 @@ def of_run(folder: Path | None, name: str, *, offline: bool = False) -> HeldOut:
     said = recipe.read(folder / _RECIPE)
     if not said.source:
         raise DataError(f"the recipe of {name} does not say what it was trained on", hint="say it: --data D")
-    source, seed = find(said.source, offline=offline), said.plan.seed
+    source, seed = find(said.source, offline=offline), _seed(said, name)
     rules = _text_rules(said.data, name)
     if hub_rows.has_rows(source):
         texts = RowCorpus(hub_rows.settle(source), rules, seed).measured()
@@ -91,6 +94,13 @@ def of_run(folder: Path | None, name: str, *, offline: bool = False) -> HeldOut:
     if not documents:
         raise UsageError(f"{name} held nothing out", hint="say what to measure on: --data D")
     return HeldOut(f"held out of {said.source}", documents, seed)
+
+
+def _seed(said: Recipe, name: str) -> int:
+    from zoo import settings
+    from zoo.training.plan import Plan
+
+    return settings.make(Plan, said.plan, what=f"plan in the recipe of {name}").seed
 
 
 def _text_rules(said: Any, name: str) -> Any:

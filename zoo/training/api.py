@@ -12,36 +12,46 @@ from torch import nn
 
 from zoo.datasets import reading
 from zoo.datasets.arrays import ArrayRows, Selection
-from zoo.datasets.material import Rows
+from zoo.datasets.material import Material, Passes, Rows
+from zoo.datasets.passes import RowPasses
 from zoo.errors import UsageError
 from zoo.model import Model
+from zoo.training import processes
+from zoo.training.fitting import Fitter, fit
 from zoo.training.learner import Learner
-from zoo.training.loop import Evaluate, Step
+from zoo.training.loop import Evaluate
 from zoo.training.loop import train as loop
-from zoo.training.plan import Plan
+from zoo.training.plan import FitPlan, Plan
+from zoo.training.step import Step
 
 
 def train(
     model: Model | nn.Module,
     data: str | Path | Rows | torch.Tensor | np.ndarray,
-    plan: Plan | None = None,
+    plan: Plan | FitPlan | None = None,
     *,
     evaluate: Evaluate | None = None,
     device: str = "auto",
 ) -> Iterator[Step]:
     """Train a model in place, yielding each step. Stop asking, and it stops.
 
-    model: what `zoo.load` or `zoo.build` returned, or any `zoo.protocols.Trainable` module.
+    model: what `zoo.load` or `zoo.build` returned, or any `zoo.protocols.Trainable` or `Fittable` module.
     data: a name or path as for `zoo train --data`, which needs a zoo model with the files beside its weights; rows
-    (see `zoo.datasets.material.Rows`); or an array of rows, whose first dimension counts them.
+    (see `zoo.datasets.material.Rows`), or for a fit `Passes`; or an array of rows, whose first dimension counts them.
+    plan: a `Plan`, or for a fit a `FitPlan`; each with its defaults when left out.
     evaluate: network -> {name: value}, asked as the plan says; by default, for data by name, the measure on its
     held-out part. After the last step the model has the plan's average, if there is one, and can sample again.
     Raises UsageError and DataError before the first step, TrainingError as `zoo.training.loop.train`.
     """
-    network = model.network if isinstance(model, Model) else model
+    network: Any = model.network if isinstance(model, Model) else model
+    if callable(getattr(network, "fit", None)) and not callable(getattr(network, "loss", None)):
+        yield from _fitted(model, network, data, plan or FitPlan(), evaluate, device)
+        return
     if not callable(getattr(network, "loss", None)):
         raise UsageError(f"{type(network).__name__} has no loss(batch, turn, noise), so it cannot be trained")
     plan = plan or Plan()
+    if not isinstance(plan, Plan):
+        raise UsageError(f"the plan is a {type(plan).__name__}, but {type(network).__name__} takes a Plan")
     rows, measure = _rows(model, network, data, plan)
     learner = Learner(network, plan)
     try:
@@ -49,6 +59,31 @@ def train(
         learner.take_average()
     finally:
         network.eval().requires_grad_(False)
+
+
+def _fitted(
+    model: Model | nn.Module,
+    network: nn.Module,
+    data: Any,
+    plan: Plan | FitPlan,
+    evaluate: Evaluate | None,
+    device: str,
+) -> Iterator[Step]:
+    if not isinstance(plan, FitPlan):
+        raise UsageError(f"the plan is a {type(plan).__name__}, but {type(network).__name__} takes a FitPlan")
+    team = processes.team(device)
+    network.to(team.device)
+    if isinstance(data, torch.Tensor | np.ndarray):
+        array = data.numpy(force=True) if isinstance(data, torch.Tensor) else data
+        passes: Passes = RowPasses(array, team, dtype=next(network.parameters()).dtype)
+    elif isinstance(data, str | Path):
+        material = _material(model, data, plan.seed)
+        passes, evaluate = material.passes(network, plan.seed, team), evaluate or material.evaluate
+    else:
+        passes = data
+    fitter = Fitter(network, plan)
+    fitter.plan = fitter.counted(passes)
+    yield from fit(fitter, passes, evaluate)
 
 
 def _rows(
@@ -62,12 +97,17 @@ def _rows(
         return ArrayRows(chosen, "rows", 1, plan.seed), None
     if not isinstance(data, str | Path):
         return data, None
+    material = _material(model, data, plan.seed)
+    return material.rows(network, plan.seed), material.evaluate
+
+
+def _material(model: Model | nn.Module, data: str | Path, seed: int) -> Material:
     if not isinstance(model, Model):
         raise UsageError(
             f"data {str(data)!r} is read by a model's modality, which a bare module does not say"
         )
     modality = model.family.modality
     rules: Any = reading.rules_class(modality)()
-    material = reading.read(modality, str(data), rules, plan.seed)
+    material = reading.read(modality, str(data), rules, seed)
     material.bind(model.family, model.files)
-    return material.rows(network, plan.seed), material.evaluate
+    return material

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from zoo.datasets.material import Rows
 from zoo.errors import PluginError, TrainingError, UsageError
 from zoo.noise import Noise
 from zoo.training.plan import Plan
@@ -62,6 +63,18 @@ class Learner:
     def rows_a_step(self) -> int:
         """Rows that a step goes on in the data: a batch, or one for each time that the most frequent turn comes."""
         return self.plan.batch_size * max(self.turns.count(turn) for turn in self.turns)
+
+    def counted(self, data: Rows) -> Plan:
+        """The plan with epochs written as steps."""
+        return self.plan.counted(data.epoch, self.rows_a_step)
+
+    def epochs(self, data: Rows) -> float:
+        """How often the whole plan goes through the data."""
+        return self.plan.steps * self.rows_a_step / data.epoch
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.plan.steps
 
     def part(self, turn: str) -> nn.Module:
         """What a turn changes: the whole network, unless objectives alternate."""
@@ -178,11 +191,14 @@ class Learner:
                 found |= {f"{kind}.{name}": memory[kind] for kind in _MEMORY if kind in memory}
         return {name: whole(value.detach()) for name, value in found.items()}
 
-    def restore(self, stored: Mapping[str, torch.Tensor], step: int) -> None:
-        """Be where `tensors` were taken. Only before `train`.
+    def restore(
+        self, stored: Mapping[str, torch.Tensor], step: int, notes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Be where `tensors` were taken. Only before `train`. notes: of the checkpoint; nothing in them is needed.
 
         Raises TrainingError when they are of another network or plan.
         """
+        del notes
         wanted = self.tensors()
         known = {**wanted}
         for name, weight in self.network.named_parameters():

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,36 +24,10 @@ from zoo.noise import Noise
 from zoo.training import processes
 from zoo.training.learner import Learner
 from zoo.training.plan import Plan, learning_rate
+from zoo.training.step import Step, due
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 """Measures a network that is in evaluation mode and must not be changed."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one step did.
-
-    epoch: how often the data was gone through when it was done. losses: each objective's mean over the whole batch,
-    in nats for likelihoods, before the change: "loss" for a single one, else by its turn, with what the network says
-    beside it as "turn.name"; of a turn that comes several times, the last's. learning_rate: the plan's.
-    gradient_norm: before clipping, the largest of the turns'. speed: `unit`s (tokens, images) a second, over all
-    processes. seconds: since the loop began. results: what was measured after this step; empty when it was not due.
-    """
-
-    step: int
-    epoch: float
-    losses: Mapping[str, float]
-    learning_rate: float
-    gradient_norm: float
-    speed: float
-    unit: str
-    seconds: float
-    results: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def loss(self) -> float:
-        """The first objective's."""
-        return next(iter(self.losses.values()))
 
 
 def train(
@@ -65,7 +39,7 @@ def train(
     Raises TrainingError before the weights change when a loss or a gradient is not finite, and when memory runs out;
     UsageError when a batch cannot be divided evenly among processes and parts.
     """
-    plan = learner.plan.counted(data.epoch, learner.rows_a_step)
+    plan = learner.counted(data)
     accelerator = processes.accelerator(plan, device)
     loop = _Loop(learner, data, plan, accelerator, learner.prepare(accelerator))
     began = time.perf_counter()
@@ -74,18 +48,20 @@ def train(
         with _memory_explained(learner):
             losses, norm, rate = loop.step(learner.step + 1)
         seconds = time.perf_counter() - started
-        due = evaluate is not None and plan.due(plan.evaluate_every, learner.step)
-        results = _measured(learner, evaluate) if evaluate is not None and due else {}
+        final = learner.step == plan.steps
+        measured = evaluate is not None and due(plan.evaluate_every, learner.step, final=final)
+        results = _measured(learner, evaluate) if evaluate is not None and measured else {}
         yield Step(
             learner.step,
             learner.step * learner.rows_a_step / data.epoch,
             losses,
-            rate,
-            norm,
             learner.rows_a_step * data.units / seconds,
             data.unit,
             time.perf_counter() - began,
             results,
+            learning_rate=rate,
+            gradient_norm=norm,
+            final=final,
         )
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo.training import checkpoint, processes, recipe
-from zoo.training.loop import Step
+from zoo.training.fitting import CONVERGED
+from zoo.training.step import Step
 from zoo.weights import save
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ PREVIEWS = "previews"
 
 def keep_best(run: Run, step: Step) -> None:
     """Save the weights to hand out, if they are: the best measured, or the newest where no measure can choose."""
-    plan = run.recipe.plan
+    plan = run.learner.plan
     adversaries = len(set(run.learner.turns)) > 1  # their losses rise and fall with each other's
     if step.results and not adversaries:
         run.measure, value = next(iter(step.results.items()))
@@ -31,13 +32,17 @@ def keep_best(run: Run, step: Step) -> None:
         run.best = value if better else run.best
     else:
         unmeasured = math.isinf(run.best)
-        better = bool(step.results) or (unmeasured and plan.due(plan.checkpoint_every, step.step))
-    ended = step.step == plan.steps
-    last = ended and not (run.folder / WEIGHTS).is_file()  # nothing was ever measured as better
+        better = bool(step.results) or (unmeasured and step.due(plan.checkpoint_every))
+    last = step.final and not (run.folder / WEIGHTS).is_file()  # nothing was ever measured as better
     if better or last:
         with run.learner.result() as network:
             if processes.is_main():
-                _save(run, network, run.folder / WEIGHTS, getattr(torch, plan.save_dtype))
+                _save(run, network, run.folder / WEIGHTS, _dtype(plan.save_dtype))
+
+
+def _dtype(name: str) -> torch.dtype | None:
+    """None keeps each tensor as it is."""
+    return None if name == "auto" else getattr(torch, name)
 
 
 def keep(run: Run, step: Step | None = None) -> None:
@@ -49,6 +54,7 @@ def keep(run: Run, step: Step | None = None) -> None:
         "measure_name": run.measure,
         "measure": measured,
         "recipe": recipe.to_plain(recipe.shareable(run.recipe)),
+        CONVERGED: getattr(run.learner, CONVERGED, False),
     }
     tensors = run.learner.tensors()
     with run.learner.result() as network:
@@ -59,7 +65,7 @@ def keep(run: Run, step: Step | None = None) -> None:
                 tensors,
                 lambda path: _save(run, network, path, None),
                 notes,
-                keep=run.recipe.plan.keep,
+                keep=run.learner.plan.keep,
             )
 
 
@@ -82,7 +88,7 @@ def _save(run: Run, network: torch.nn.Module, path: Path, dtype: torch.dtype | N
 
 def preview(run: Run, step: Step) -> None:
     """Draw samples as they are after this step; every process must ask."""
-    plan = run.recipe.plan
+    plan = run.learner.plan
     with run.learner.result() as network:
         if processes.is_main():
             network.eval()
@@ -100,12 +106,12 @@ def line(step: Step) -> str:
 
 def metrics(step: Step) -> dict[str, Any]:
     """All that a step says, by name."""
+    gradients = {"learning_rate": step.learning_rate, "gradient_norm": step.gradient_norm}
     return {
         "step": step.step,
         "epoch": round(step.epoch, 6),
         **step.losses,
-        "learning_rate": step.learning_rate,
-        "gradient_norm": step.gradient_norm,
+        **{name: value for name, value in gradients.items() if value is not None},
         f"{step.unit}_per_second": step.speed,
         "seconds": step.seconds,
         **step.results,

@@ -1,4 +1,4 @@
-"""A training plan: how long, how fast and how exactly. What is trained and on what, the recipe says."""
+"""Plans of training: how long, how fast and how exactly. What is trained and on what, the recipe says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from zoo.settings import setting
 
 _LARGEST_DECAY = 0.9999999  # below one, or nothing would ever be learned
 
+SAVE_DTYPES = ("auto", "float32", "float16", "bfloat16")
 SCHEDULES = ("cosine", "linear", "constant")
 
 
@@ -56,12 +57,8 @@ class Plan:
     preview_every: int = setting(0, help="0 draws no previews", minimum=0, unit="steps")
     previews: int = setting(4, help="samples in a preview", minimum=1, maximum=256, unit="samples")
     save_dtype: str = setting(
-        "float32", help="of the saved weights", choices=("float32", "float16", "bfloat16")
+        "auto", help="of the saved weights; auto is the one they are trained in", choices=SAVE_DTYPES
     )
-
-    def due(self, every: int, step: int) -> bool:
-        """Whether something done `every` so many steps, and at the end, is done after this one."""
-        return step == self.steps or (every > 0 and step % every == 0)
 
     def share(self, processes: int) -> int:
         """Rows that a process computes at once. Raises UsageError when a batch cannot be divided evenly."""
@@ -80,6 +77,35 @@ class Plan:
             return self
         steps = max(1, math.ceil(self.epochs * epoch / rows_a_step))
         return dataclasses.replace(self, steps=steps, epochs=None)
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """How a model is fitted that learns by passes over the data. A step is an iteration over all rows, or a batch."""
+
+    steps: int = setting(100, help="most iterations", minimum=1, unit="steps")
+    epochs: float | None = setting(
+        None, help="in place of steps: how often to go through the data", above=0.0, unit="epochs"
+    )
+    until_converged: bool = setting(
+        True, help="end as soon as the fit has converged, by the tolerance in its config"
+    )
+    seed: int = setting(0, help="of the start, the split, previews", minimum=0, maximum=2**63 - 1)
+    evaluate_every: int = setting(10, help="0 measures at the end only", minimum=0, unit="steps")
+    checkpoint_every: int = setting(10, help="0 saves no checkpoint", minimum=0, unit="steps")
+    keep: int = setting(2, help="newest checkpoints kept, beside the best", minimum=1, unit="checkpoints")
+    preview_every: int = setting(0, help="0 draws no previews", minimum=0, unit="steps")
+    previews: int = setting(4, help="samples in a preview", minimum=1, maximum=256, unit="samples")
+    save_dtype: str = setting(
+        "auto", help="of the saved weights; auto is the one they are fitted in", choices=SAVE_DTYPES
+    )
+
+    def counted(self, rows: int, rows_a_step: int) -> FitPlan:
+        """The plan with epochs written as steps. rows: in all. rows_a_step: see `Fitter`."""
+        if self.epochs is None:
+            return self
+        batches = math.ceil(rows / rows_a_step)
+        return dataclasses.replace(self, steps=max(1, math.ceil(self.epochs * batches)), epochs=None)
 
 
 def learning_rate(plan: Plan, step: int) -> float:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator, PartialState
 
+    from zoo.datasets.passes import Team
     from zoo.training.plan import Plan
 
 DEVICES = ("auto", "cpu")
@@ -65,6 +67,21 @@ def accelerator(plan: Plan, device: str) -> Accelerator:
         dynamo_backend="inductor" if plan.compile else "no",
         kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
+
+
+def team(device: str) -> Team:
+    """The processes as a fit sees them."""
+    from accelerate.utils import reduce
+
+    from zoo.datasets.passes import Team
+
+    known = state(device)
+
+    def total(value: torch.Tensor) -> torch.Tensor:
+        summed: torch.Tensor = reduce(value, reduction="sum") if known.num_processes > 1 else value
+        return summed
+
+    return Team(known.device, known.process_index, known.num_processes, total)
 
 
 def is_main() -> bool:

@@ -12,7 +12,6 @@ import yaml
 from zoo import settings
 from zoo.errors import DataError, UsageError
 from zoo.registry.reading import read_yaml
-from zoo.training.plan import Plan
 
 SCHEMA = 1
 SOURCE = "source"
@@ -26,13 +25,14 @@ class Recipe:
     config: the settings of the network that differ from the model's, or from the family's defaults.
     source: the data as `zoo.datasets.source.find` takes it, "" when the recipe leaves it to whoever runs it.
     data: how it is read and divided, by the rules of the family's modality; what differs from their defaults.
+    plan: how it is trained, by the settings class that the family names; what differs from their defaults.
     """
 
     start: str
     config: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
-    plan: Plan = field(default_factory=Plan)
+    plan: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read(path: Path) -> Recipe:
@@ -62,8 +62,7 @@ def _from_plain(said: Any, *, what: str) -> Recipe:
     source = data.pop(SOURCE, "")
     if not isinstance(source, str):
         raise UsageError(f"{what}: data.{SOURCE} is {source!r}, but must be text")
-    plan = settings.make(Plan, said.get("plan", {}), what=f"{what}: plan")
-    return Recipe(start, said.get("config", {}), source, data, plan)
+    return Recipe(start, said.get("config", {}), source, data, said.get("plan", {}))
 
 
 def to_plain(recipe: Recipe) -> dict[str, Any]:
@@ -72,7 +71,7 @@ def to_plain(recipe: Recipe) -> dict[str, Any]:
         "start": recipe.start,
         "config": dict(recipe.config),
         "data": {SOURCE: recipe.source, **recipe.data},
-        "plan": settings.plain(recipe.plan),
+        "plan": dict(recipe.plan),
     }
 
 
@@ -90,13 +89,15 @@ def shareable(recipe: Recipe) -> Recipe:
     return replace(recipe, start=short(recipe.start), source=short(recipe.source))
 
 
-def changed(recipe: Recipe, assignments: Sequence[str], config_class: type, rules_class: type) -> Recipe:
+def changed(
+    recipe: Recipe, assignments: Sequence[str], config_class: type, rules_class: type, plan_class: type
+) -> Recipe:
     """The recipe after assignments such as "config.layers=2" or "plan.learning_rate=3e-4".
 
-    config_class: the family's. rules_class: of the data of its modality. Raises UsageError for an unknown section or
-    setting, naming the nearest, or a value that does not fit.
+    config_class, plan_class: the family's. rules_class: of the data of its modality. Raises UsageError for an unknown
+    section or setting, naming the nearest, or a value that does not fit.
     """
-    classes = {"config": config_class, "data": rules_class, "plan": Plan}
+    classes = {"config": config_class, "data": rules_class, "plan": plan_class}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         section, dot, key = name.strip().partition(".")
@@ -108,10 +109,7 @@ def changed(recipe: Recipe, assignments: Sequence[str], config_class: type, rule
         if key not in known:
             raise settings.unknown_name(key, known, what=f"--set {assignment}")
         value = settings.parse(known[key], text.strip(), what=f"--set {assignment}")
-        if section == "config":
-            recipe = replace(recipe, config={**recipe.config, key: value})
-        elif section == "data":
-            recipe = replace(recipe, data={**recipe.data, key: value})
-        else:
-            recipe = replace(recipe, plan=replace(recipe.plan, **{key: value}))
+        said: Mapping[str, Any] = getattr(recipe, section)
+        changes: dict[str, Any] = {section: {**said, key: value}}
+        recipe = replace(recipe, **changes)
     return recipe

@@ -24,16 +24,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from zoo import settings
 from zoo.datasets import reading
-from zoo.datasets.material import Material, Rows
+from zoo.datasets.material import Material
 from zoo.errors import TrainingError, UsageError, ZooWarning
 from zoo.training import checkpoint, processes, recipe, start, versions
+from zoo.training.fitting import Fitter, fit
 from zoo.training.learner import Learner
-from zoo.training.loop import Step, train
+from zoo.training.loop import train
 from zoo.training.outputs import METRICS, continued, keep, keep_best, line, preview
+from zoo.training.plan import FitPlan, Plan
 from zoo.training.recipe import Recipe
 from zoo.training.start import Start
+from zoo.training.step import Step
 
 RECIPE = "recipe.yaml"
 ABOUT = "run.json"
@@ -41,15 +47,18 @@ ABOUT = "run.json"
 
 @dataclass
 class Run:
-    """A run that is ready to train. best: the lowest measure on held-out data so far, whose name is `measure`."""
+    """A run that is ready to train. best: the lowest measure on held-out data so far, whose name is `measure`.
+
+    learner, rows: a `Learner` of rows by number, or a `Fitter` of passes over all of them.
+    """
 
     folder: Path
     recipe: Recipe
     origin: Start
     config: Any
     material: Material
-    rows: Rows
-    learner: Learner
+    rows: Any
+    learner: Learner | Fitter
     device: str
     best: float = math.inf
     measure: str = ""
@@ -61,11 +70,15 @@ class Run:
     @property
     def epochs(self) -> float:
         """How often the plan goes through the data."""
-        return self.recipe.plan.steps * self.learner.rows_a_step / self.rows.epoch
+        return self.learner.epochs(self.rows)
+
+    @property
+    def plan(self) -> Plan | FitPlan:
+        return self.learner.plan
 
     @property
     def finished(self) -> bool:
-        return self.learner.step >= self.recipe.plan.steps
+        return self.learner.finished
 
 
 def begin(
@@ -88,11 +101,11 @@ def begin(
         reading.rules_class(origin.family.modality), dict(wanted.data), what=f"data of {wanted.start}"
     )
     _check_config(origin, wanted)
-    wanted.plan.share(state.num_processes)
+    plan = _plan(origin, wanted)
+    if isinstance(plan, Plan):
+        plan.share(state.num_processes)
     with _new(folder, force=force):
-        material = reading.read(
-            origin.family.modality, wanted.source, rules, wanted.plan.seed, offline=offline
-        )
+        material = reading.read(origin.family.modality, wanted.source, rules, plan.seed, offline=offline)
         if origin.model is None:
             material.learn(folder)
         for name, path in start.companions(origin, offline=offline).items():
@@ -142,7 +155,7 @@ def resume(folder: Path, *, device: str = "auto", offline: bool = False, source:
     about = _about(folder)
     versions.warn_of_change(about, run.origin.plugin)
     found = checkpoint.newest(folder)
-    if found is None and not run.recipe.plan.checkpoint_every:
+    if found is None and not run.plan.checkpoint_every:
         raise TrainingError(
             f"{folder} keeps no checkpoints to go on from: its plan.checkpoint_every is 0",
             hint=f"begin it again in another folder: --recipe {folder / RECIPE}",
@@ -157,7 +170,7 @@ def resume(folder: Path, *, device: str = "auto", offline: bool = False, source:
         )
     if found is not None:
         try:
-            run.learner.restore(checkpoint.read(found), found.step)
+            run.learner.restore(checkpoint.read(found), found.step, found.notes)
         except TrainingError as error:
             raise TrainingError(f"{found.path}: {error}", hint=error.hint) from error
         run.best, run.measure = float(found.notes["best"]), str(found.notes["measure_name"])
@@ -192,13 +205,22 @@ def _opened(folder: Path, device: str, offline: bool, source: str = "") -> Run:
     rules: Any = settings.make(
         reading.rules_class(modality), dict(wanted.data), what=f"data of {wanted.start}"
     )
-    material = reading.read(modality, wanted.source, rules, wanted.plan.seed, offline=offline)
+    seed = _plan(origin, wanted).seed
+    material = reading.read(modality, wanted.source, rules, seed, offline=offline)
     return _prepare(wanted, origin, material, folder, device, offline)
 
 
 def _check_config(origin: Start, wanted: Recipe) -> Any:
     said = {**origin.config, **wanted.config}
     return settings.make(origin.family.resolve("config"), said, what=f"config of {wanted.start}")
+
+
+def _plan(origin: Start, wanted: Recipe) -> Plan | FitPlan:
+    """The plan in the settings class that the family is trained by."""
+    made: Plan | FitPlan = settings.make(
+        origin.family.resolve("plan"), wanted.plan, what=f"plan of {wanted.start}"
+    )
+    return made
 
 
 def _prepare(
@@ -210,12 +232,29 @@ def _prepare(
         _require_fitting(origin, decided, wanted)
     wanted = dataclasses.replace(wanted, config={**wanted.config, **decided})
     config = _check_config(origin, wanted)
-    network = start.network(origin, config, wanted.plan.seed, offline=offline)
-    rows = material.rows(network, wanted.plan.seed)
-    learner = Learner(network, wanted.plan)
-    learner.plan = plan = wanted.plan.counted(rows.epoch, learner.rows_a_step)
-    wanted = dataclasses.replace(wanted, config=settings.plain(config), plan=plan)
+    plan = _plan(origin, wanted)
+    network = start.network(origin, config, plan.seed, offline=offline)
+    learner: Any  # whichever it is, with the rows that it takes
+    rows: Any
+    if isinstance(plan, FitPlan):
+        team = processes.team(device)
+        rows = material.passes(_moved(network, team.device), plan.seed, team)
+        learner = Fitter(network, plan)
+    else:
+        rows = material.rows(network, plan.seed)
+        learner = Learner(network, plan)
+    learner.plan = learner.counted(rows)
+    wanted = dataclasses.replace(wanted, config=settings.plain(config), plan=settings.plain(learner.plan))
     return Run(folder, wanted, origin, config, material, rows, learner, device)
+
+
+def _moved(network: nn.Module, device: torch.device) -> nn.Module:
+    if device.type == "mps" and any(value.dtype == torch.float64 for value in network.parameters()):
+        raise UsageError(
+            "this GPU has no float64, which the model is to be fitted in",
+            hint="--device cpu, or --set config.precision=float32",
+        )
+    return network.to(device)
 
 
 def _require_fitting(origin: Start, decided: Mapping[str, Any], wanted: Recipe) -> None:
@@ -238,18 +277,24 @@ def steps(run: Run) -> Iterator[Step]:
 
     Raises TrainingError when a loss is not finite or memory runs out; the best weights and the last checkpoint stay.
     """
-    plan, writes = run.recipe.plan, processes.is_main()
+    plan, writes = run.plan, processes.is_main()
     with contextlib.ExitStack() as stack:
         log = None
         if writes:
             path = continued(run.folder / METRICS, run.learner.step)
             log = stack.enter_context(path.open("a", encoding="utf-8", buffering=1))
-        for step in train(run.learner, run.rows, run.material.evaluate, device=run.device):
+        for step in _made(run):
             if log:
                 log.write(line(step))
             keep_best(run, step)
-            if plan.checkpoint_every and plan.due(plan.checkpoint_every, step.step):
+            if plan.checkpoint_every and step.due(plan.checkpoint_every):
                 keep(run, step)
-            if plan.preview_every and plan.due(plan.preview_every, step.step):
+            if plan.preview_every and step.due(plan.preview_every):
                 preview(run, step)
             yield step
+
+
+def _made(run: Run) -> Iterator[Step]:
+    if isinstance(run.learner, Fitter):
+        return fit(run.learner, run.rows, run.material.evaluate)
+    return train(run.learner, run.rows, run.material.evaluate, device=run.device)

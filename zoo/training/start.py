@@ -15,6 +15,8 @@ from zoo import api, plugins, settings, targets
 from zoo.errors import CapabilityError, PluginError, UnknownModelError
 from zoo.family import Family
 from zoo.targets import Target
+from zoo.training.plan import FitPlan
+from zoo.weights.load import build_on_meta
 
 _MOST_BYTES = 150_000_000  # of a tokenizer's file; a vocabulary of 262,144 tokens takes 35 MB
 
@@ -77,20 +79,32 @@ def companions(start: Start, *, offline: bool = False) -> dict[str, Path]:
     }
 
 
-def network(start: Start, config: Any, seed: int, *, offline: bool = False) -> nn.Module:
-    """The network in float32 on the CPU: the model's weights, or new ones that depend on the seed alone.
+def is_fitted(family: Family) -> bool:
+    """Whether the family's models are fitted by passes over the data, and not trained by gradients."""
+    return issubclass(family.resolve("plan"), FitPlan)
 
-    Raises CapabilityError for a family that is not trained by gradients.
+
+def network(start: Start, config: Any, seed: int, *, offline: bool = False) -> nn.Module:
+    """The network on the CPU: the model's weights, or new ones that depend on the seed alone.
+
+    In float32 to be trained; to be fitted, in the dtype that its config builds it in.
+    Raises CapabilityError for a family that cannot be trained the way that its plan says.
     """
+    fitted = is_fitted(start.family)
+    build = start.family.resolve("build")
     if start.model is not None:
         target = dataclasses.replace(start.model, config=config)
-        built = api.load_network(target, device="cpu", dtype="float32", offline=offline)[0]
+        kind = "auto" if fitted else "float32"
+        built = api.load_network(target, device="cpu", dtype=kind, offline=offline)[0]
+        if fitted:
+            built.to(next(build_on_meta(build, config).parameters()).dtype)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            built = start.family.resolve("build")(config)
-    if not callable(getattr(built, "loss", None)):
+            built = build(config)
+    if not callable(getattr(built, "fit" if fitted else "loss", None)):
         raise CapabilityError(
-            f"the family {start.family.name} has no loss, so it is not trained by gradients"
+            f"the family {start.family.name} has no "
+            + ("fit, though its plan is that of one" if fitted else "loss, so it is not trained by gradients")
         )
     return built

@@ -14,10 +14,11 @@ from zoo.training.outputs import METRICS, metrics
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from zoo.training.loop import Step
+    from zoo.training.step import Step
 
 FOLDER = "tensorboard"
 _LEFT_OUT = ("step", "epoch", "seconds")
+_OF_FITS = ("log_likelihood", "per_frame", "reseeded")
 
 
 class Events:
@@ -40,7 +41,8 @@ class Events:
 def _called(name: str) -> str:
     if name in ("learning_rate", "gradient_norm") or name.endswith("_per_second"):
         return f"training/{name.replace('_per_second', ' a second').replace('_', ' ')}"
-    return f"held out/{name}" if name.startswith("held_out") else f"loss/{name}"
+    kind = "held out" if name.startswith("held_out") else "fit" if name in _OF_FITS else "loss"
+    return f"{kind}/{name}"
 
 
 def require() -> None:

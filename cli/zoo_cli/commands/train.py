@@ -14,15 +14,16 @@ from zoo.errors import UsageError
 from zoo_cli import completion, loading, options, terminal
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Step
     from zoo.training.recipe import Recipe
     from zoo.training.run import Run
+    from zoo.training.step import Step
     from zoo_cli.stopping import Stopping
 
 _TIME_TO_SAY = 5.0  # seconds that a process waits before it says what the main one may be saying
 HELP = """Train START on data, and write weights, recipe, metrics and checkpoints into the folder RUN.
 
-START is a model, whose weights are trained on, or a family such as gpt2, of which a new network is made. The best
+START is a model, whose weights are trained on, or a family such as gpt2 or gmm, of which a new network is made. What
+a family is fitted by, such as gmm and hmm by expectation maximisation, ends as soon as it has converged. The best
 weights on held-out data are kept; `zoo sample RUN` works as soon as there are some. What a recipe file says,
 --set and the options after it change. Ctrl-C saves first; --resume goes on to the same weights.
 """
@@ -168,7 +169,8 @@ def _recipe(
     if data or wanted.source:
         wanted = replace(wanted, source=source.find(data or wanted.source, offline=offline).name)
     family = starts.find(wanted.start, offline=offline).family
-    return recipe.changed(wanted, assignments, family.resolve("config"), reading.rules_class(family.modality))
+    classes = family.resolve("config"), reading.rules_class(family.modality), family.resolve("plan")
+    return recipe.changed(wanted, assignments, *classes)
 
 
 def _watch(run: Run, stopping: Stopping, *, quiet: bool, tensorboard: bool) -> Step | None:
@@ -201,14 +203,22 @@ def _how_to_resume(run: Run) -> str:
 
 
 def _report(run: Run, last: Step | None, *, as_json: bool, quiet: bool) -> None:
+    from zoo import api
+
     best = None if run.best == float("inf") else run.best
     if as_json:
         terminal.out_json(_summary(run, last, best), indent=2)
         return
     measured = f", {run.measure.replace('_', ' ')} {best:.4f}" if best is not None else ""
-    terminal.out(f"{run.folder}: {run.learner.step} steps{measured}")
-    if run.origin.family.modality == "text":  # the one that `zoo sample` knows so far
+    ended = ", converged" if _converged(run) else ""
+    terminal.out(f"{run.folder}: {run.learner.step} steps{ended}{measured}")
+    if run.origin.family.modality in api.OPENED:
         terminal.note(f"try it: zoo sample {run.folder}", quiet=quiet)
+
+
+def _converged(run: Run) -> bool:
+    """Whether a fit ended because it changes nothing any more."""
+    return bool(getattr(run.learner, "converged", False))
 
 
 def _summary(run: Run, last: Step | None, best: float | None) -> dict[str, Any]:
@@ -217,7 +227,8 @@ def _summary(run: Run, last: Step | None, best: float | None) -> dict[str, Any]:
         "family": run.origin.family.name,
         "parameters": run.parameters,
         "steps": run.learner.step,
-        "loss": last.loss if last else None,
+        "converged": _converged(run),
+        "loss": last.loss if last and last.gradient_norm is not None else None,
         "losses": dict(last.losses) if last else {},
         "measure": run.measure or None,
         "best": best,

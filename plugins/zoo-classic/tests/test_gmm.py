@@ -13,12 +13,13 @@ from sklearn.mixture import GaussianMixture
 
 import zoo
 from zoo.errors import DataError, UsageError
+from zoo.modality.table import TableControls
 from zoo.noise import Noise
 from zoo.settings import make
 from zoo.testing.conformance import findings
 from zoo_classic.gaussians import expanded
 from zoo_classic.gmm import GMM, build
-from zoo_classic.gmm_config import COVARIANCES, GMMConfig, GMMControls
+from zoo_classic.gmm_config import COVARIANCES, GMMConfig
 
 THEIRS = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}
 
@@ -63,7 +64,7 @@ def rows(count: int = 50, columns: int = 4) -> torch.Tensor:
 
 
 def last(model: GMM, count: int, noise: Noise, **controls: Any) -> torch.Tensor:
-    return list(model.sample(count, noise, make(GMMControls, controls, what="controls")))[-1]
+    return list(model.sample(count, noise, make(TableControls, controls, what="controls")))[-1]
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)

@@ -14,6 +14,7 @@ from torch import nn
 from zoo.errors import DataError, UsageError
 from zoo.noise import Noise, Rows
 from zoo_classic import kmeans
+from zoo_classic.frame_sums import sums_by
 from zoo_classic.hmm_config import HMMConfig
 from zoo_classic.packed import Packed
 
@@ -141,8 +142,7 @@ class Categorical(nn.Module):
         return table.index_select(0, seen.features), table.new_zeros(1)
 
     def statistics(self, seen: Seen, posterior: torch.Tensor) -> torch.Tensor:
-        counts = torch.zeros_like(self.probabilities.t().contiguous())  # (V, S)
-        return counts.index_add_(0, seen.features, posterior)
+        return sums_by(seen.features, posterior, self.probabilities.shape[1])  # (V, S)
 
     def update(self, statistics: torch.Tensor, shift: torch.Tensor) -> None:
         del shift  # nothing is

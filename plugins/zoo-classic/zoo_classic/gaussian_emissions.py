@@ -198,10 +198,10 @@ class Gaussian(nn.Module):
         normal = values.normal(states.shape[1], columns)  # (B, T, D)
         covariances = self.covariances.double().cpu()
         if self.covariance == "tied":
-            apart = normal @ torch.linalg.cholesky(covariances).t()
+            apart = _products(torch.linalg.cholesky(covariances), normal)
         elif self.covariance == "full":
             roots = torch.linalg.cholesky(covariances)[states, part]  # (B, T, D, D)
-            apart = (roots @ normal[..., None])[..., 0]
+            apart = _products(roots, normal)
         else:
             roots = covariances.sqrt()[states, part]
             apart = normal * (roots if self.covariance == "diagonal" else roots[..., None])
@@ -226,6 +226,11 @@ class Gaussian(nn.Module):
                 f"{self.covariance} covariances are not positive definite",
                 hint="add a little to their diagonals",
             )
+
+
+def _products(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """matrices (..., D, D) @ vectors (..., D); not by a library whose sums depend on how many vectors there are."""
+    return (matrices * vectors[..., None, :]).sum(-1)
 
 
 def _clusters(frames: torch.Tensor, count: int, noise: Noise) -> torch.Tensor:

@@ -44,6 +44,10 @@ class Gaussians:
             return self.whitening @ self.whitening.mT
         return self.whitening.square()
 
+    def moved(self, by: torch.Tensor) -> Gaussians:
+        """by: (D,), added to every mean."""
+        return Gaussians(self.means + by, self.whitening, self.constant)
+
     def to(self, kind: torch.dtype) -> Gaussians:
         return Gaussians(self.means.to(kind), self.whitening.to(kind), self.constant.to(kind))
 

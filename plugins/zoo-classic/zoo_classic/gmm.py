@@ -16,9 +16,10 @@ from torch import nn
 
 from zoo.datasets.material import Passes
 from zoo.errors import DataError, UsageError
+from zoo.modality.table import TableControls
 from zoo.noise import Noise
 from zoo_classic import gaussians, gmm_fit
-from zoo_classic.gmm_config import GMMConfig, GMMControls
+from zoo_classic.gmm_config import GMMConfig
 
 _VALUES_AT_ONCE = 2**20  # of rows whose densities are computed together
 _ROWS_DRAWN_AT_ONCE = 4096
@@ -45,6 +46,11 @@ class GMM(nn.Module):
         self.covariances = nn.Parameter(covariances, requires_grad=False)
 
     @property
+    def rows_a_step(self) -> int:
+        """Rows that a step of a fit learns from; 0 is all of them."""
+        return self.config.batch_rows
+
+    @property
     def started(self) -> bool:
         """Whether a fit would go on from the present parameters; a single component needs no start."""
         return len(self.means) == 1 or bool((self.means != self.means[0]).any())
@@ -60,8 +66,9 @@ class GMM(nn.Module):
             weights = torch.full((len(means),), 1 / max(1, len(means)), dtype=torch.float64)
         if means.shape != self.means.shape:
             raise UsageError(f"means are {tuple(means.shape)}, but must be {tuple(self.means.shape)}")
-        gaussians.check(weights, means, covariances, self.config.covariance)
-        self.assign(weights, means, covariances)
+        given = [value.to(self.means.device) for value in (weights, means, covariances)]
+        gaussians.check(*given, self.config.covariance)
+        self.assign(*given)
 
     def assign(self, weights: torch.Tensor, means: torch.Tensor, covariances: torch.Tensor) -> None:
         """Set the parameters without looking at them."""
@@ -87,8 +94,11 @@ class GMM(nn.Module):
         if x.dim() != 2 or x.shape[1] != columns:
             raise DataError(f"rows are {tuple(x.shape)}, but must be (B, {columns})")
         ready = gaussians.prepared(self.weights, self.means, self.covariances, self.config.covariance)
-        ready = ready.to(self.means.dtype)
-        x = x.to(self.means)
+        number, x = self.means.dtype, x.to(self.means.device)
+        if number != torch.float64:  # far from zero, float32 would have no digits left for what is about the means
+            middle = ready.means.mean(dim=0)
+            x, ready = x.double() - middle, ready.moved(-middle)
+        x, ready = x.to(number), ready.to(number)
         rows = max(1, _VALUES_AT_ONCE // max(count, columns))
         firsts = range(0, max(1, len(x)), rows)
         return torch.cat([ready.log_joint(x[first : first + rows]) for first in firsts])
@@ -166,7 +176,7 @@ class GMM(nn.Module):
             covariances = covariances[:, rest]
         return self._like(weights, means, covariances)
 
-    def sample(self, count: int, noise: Noise, controls: GMMControls) -> Iterator[torch.Tensor]:
+    def sample(self, count: int, noise: Noise, controls: TableControls) -> Iterator[torch.Tensor]:
         """can: sample. Yields the rows drawn so far, and last all, (count, D); given columns have their values.
 
         Row i depends on the noise's seed and on its own number alone.
@@ -184,8 +194,9 @@ class GMM(nn.Module):
 
     def _drawn(self, count: int, noise: Noise) -> Iterator[torch.Tensor]:
         upto = self.weights.double().cumsum(dim=0).cpu()
-        matrices = gaussians.expanded(self.covariances.double(), self.config.covariance, self.means)
-        cholesky, means = torch.linalg.cholesky(matrices).cpu(), self.means.double().cpu()
+        means = self.means.double().cpu()  # drawn there, so that every device draws the same
+        covariances = self.covariances.double().cpu()
+        cholesky = torch.linalg.cholesky(gaussians.expanded(covariances, self.config.covariance, means))
         drawn = means.new_empty(count, means.shape[1])
         for first in range(0, count, _ROWS_DRAWN_AT_ONCE):
             rows = replace(noise, start=noise.start + first).rows(
@@ -218,7 +229,7 @@ class GMM(nn.Module):
         return other
 
 
-def _given(controls: GMMControls) -> dict[int, float]:
+def _given(controls: TableControls) -> dict[int, float]:
     """Column -> value. Raises UsageError for what is not NUMBER=VALUE, or a column given twice."""
     found: dict[int, float] = {}
     for text in controls.given:

@@ -18,7 +18,7 @@ _MOST_COLUMNS = 100_000
 class GMMConfig:
     """A mixture of Gaussians over the columns of a table, and how expectation maximisation fits it."""
 
-    columns: int = setting(help="columns of the table", minimum=1, maximum=_MOST_COLUMNS)
+    columns: int = setting(1, help="columns of the table", minimum=1, maximum=_MOST_COLUMNS)
     components: int = setting(8, help="Gaussians in the mixture", minimum=1, maximum=_MOST_COLUMNS)
     covariance: str = setting(
         "full",
@@ -61,12 +61,3 @@ class GMMConfig:
                 f"{self.components} components of {self.columns} columns are {numbers:,} numbers, "
                 f"but at most {_MOST_NUMBERS:,} are built"
             )
-
-
-@dataclass(frozen=True)
-class GMMControls:
-    """What may be asked of samples."""
-
-    given: tuple[str, ...] = setting(
-        (), help="columns that are known, as NUMBER=VALUE counted from 0; the others are drawn given these"
-    )

@@ -45,11 +45,15 @@ def expectation(model: GMM, scaling: Scaling) -> Expectation:
 def outcome(expected: Expectation, data: Passes, scaling: Scaling) -> tuple[float, Moments]:
     """What all processes gathered: the mean log-likelihood of its rows in nats, and their moments, scaled."""
     expected.total(data.total)
-    if not expected.weight > 0:
-        raise DataError("the rows of a step have no weight at all")
+    if not expected.rows > 0:
+        raise DataError(f"the data ended before all its {data.rows} {data.unit} had come: did it change?")
+    if expected.weight == 0:
+        raise DataError(
+            "the rows of a step have no weight at all", hint="leave out the rows that have no weight"
+        )
     log_likelihood = float(expected.log_likelihood / expected.weight - scaling.scale.log().sum())
     if not math.isfinite(log_likelihood) or not expected.sums.isfinite().all():
-        refuse(data)
+        refuse(data, scaling.shift)
     return log_likelihood, expected.moments()
 
 
@@ -86,19 +90,29 @@ def maximise(model: GMM, moments: Moments, rows: int, data: Passes, noise: Noise
     return reseeded
 
 
-def refuse(data: Passes) -> None:
-    """Raise the DataError that names the first value that is not finite among the rows of this process."""
-    first = 0
+def refuse(data: Passes, like: torch.Tensor) -> None:
+    """Raise the DataError that names the first value that is not finite, or the columns where processes share rows.
+
+    All processes call it at once. like: (D,) float64 on the device of the fit.
+    """
+    seen, first = 0, ""
+    wrong = torch.zeros_like(like)
     for batch in data.batches(_MOST_ROWS_READ):
         x, _ = parts(batch)
-        bad = (~x.isfinite()).nonzero()
-        if len(bad):
-            row, column = bad[0].tolist()
-            raise DataError(
-                f"row {first + row}, column {column} (both from 0) is {float(x[row, column])}, not a finite number",
-                hint="a mixture needs every value: fill the gaps or leave the rows out",
-            )
-        first += len(x)
+        bad = ~x.isfinite()
+        if not first and bad.any():
+            row, column = bad.nonzero()[0].tolist()
+            first = f"row {seen + row}, column {column} (both from 0) is {float(x[row, column])}"
+        wrong += bad.sum(dim=0).to(wrong)
+        seen += len(x)
+    columns = data.total(wrong).nonzero()[:, 0].tolist()
+    if columns:
+        where = ", ".join(map(str, columns[:8])) + (", ..." if len(columns) > 8 else "")
+        shared = f"there are values in columns {where} (from 0) that are not a finite number"
+        raise DataError(
+            f"{first}, not a finite number" if seen == data.rows else shared,
+            hint="a mixture needs every value: fill the gaps or leave the rows out",
+        )
     raise DataError(
         "the rows' values are too large or too small to compute with", hint="divide each column by its size"
     )

@@ -71,7 +71,12 @@ class Expectation:
 
     def add(self, x: torch.Tensor, weights: torch.Tensor | None, each: Callable[..., Any] = map) -> None:
         """x: (B, D) in the data's units. weights: (B,), or None when each row weighs one. each: maps over parts."""
-        rows = _ROWS_A_PART if x.device.type == "cpu" else max(1, len(x))
+        x = x.to(self.centre.device)
+        weights = None if weights is None else weights.to(x.device)
+        if x.device.type == "cpu":
+            rows = _ROWS_A_PART
+        else:  # which shares the work out itself
+            rows, each = max(1, len(x)), map
         parts = [slice(first, first + rows) for first in range(0, len(x), rows)]
         found = self._flat
         # in order of the parts, so that the sums are the same whatever number of threads there is

@@ -33,85 +33,113 @@ def fit(model: GMM, data: Passes, noise: Noise, state: State) -> Iterator[Mappin
 
     data: batches are rows (B, D), or (rows, weights (B,)). A model that was started or fitted before goes on from
     where it stands. Yields "log_likelihood": the mean over the step's rows under the parameters before it, in nats;
-    "converged": 1 when it changed by less than the tolerance since the step before; "reseeded": how many components
-    were empty or degenerate and began anew, after which the likelihood may fall.
+    "converged": 1 when the mean over all rows changed by less than the tolerance since the pass before, which in
+    batches only the last of a pass can say; "reseeded": how many components were empty or degenerate and began anew,
+    after which the likelihood may fall.
     Raises DataError for fewer rows than components, values that are not finite, and columns that do not vary when
     nothing is added to their variance.
     """
     if not state:
         _begin(model, data, noise, state)
+    for name, value in state.items():
+        if value.dim():  # those of a checkpoint may be elsewhere
+            state[name] = value.to(model.means.device)
     scaling = Scaling(state["shift"], state["scale"])
-    rows = model.config.batch_rows or data.rows
-    for log_likelihood, moments in _steps(model, data, state, scaling):
+    batched = in_batches(model, data)
+    rows = model.config.batch_rows if batched else data.rows
+    steps = _batches(model, data, state, scaling) if batched else _passes(model, data, state, scaling)
+    for log_likelihood, moments in steps:
         own = Noise(noise.seed, noise.start + 1 + int(state["step"]))
         reseeded = maximise(model, moments, rows, data, own, scaling)
-        change = abs(log_likelihood - float(state["last"]))  # not a number at the first step
-        state["last"].fill_(log_likelihood)
+        state["reseeded"] += reseeded
         state["step"] += 1
-        if model.config.batch_rows:
+        if batched:
             state |= {"count": moments.count, "mean": moments.mean, "scatter": moments.scatter}
         yield {
             "log_likelihood": log_likelihood,
-            "converged": float(change < model.config.tolerance and not reseeded),
+            "converged": float(_passed(state, data.rows) < model.config.tolerance),
             "reseeded": float(reseeded),
         }
+
+
+def in_batches(model: GMM, data: Passes) -> bool:
+    """Whether a step sees fewer than all rows."""
+    return 0 < model.config.batch_rows < data.rows
+
+
+def _passed(state: State, rows: int) -> float:
+    """How much the mean log-likelihood of all rows changed since the pass before, in nats, where a pass just ended.
+
+    Infinite within a pass, and after one in which components began anew; not a number after the first.
+    """
+    if int(state["seen"]) < rows:
+        return float("inf")
+    mean = float(state["sum"] / state["weight"])
+    change = float("inf") if state["reseeded"] else abs(mean - float(state["last"]))
+    state["last"].fill_(mean)
+    for name in ("taken", "seen", "reseeded", "sum", "weight"):
+        state[name].zero_()
+    return change
 
 
 def _begin(model: GMM, data: Passes, noise: Noise, state: State) -> None:
     config = model.config
     if data.rows < config.components:
-        raise DataError(f"{data.rows} rows are too few for {config.components} components")
+        raise DataError(
+            f"{data.rows} rows are too few for {config.components} components",
+            hint=f"fewer components: --set config.components={max(1, data.rows // 10)}",
+        )
     x, weights = parts(data.some(config.start_rows, noise))
     if x.dim() != 2 or x.shape[1] != config.columns:
         raise DataError(f"rows are {tuple(x.shape)}, but must be (B, {config.columns})")
-    x = x.double()
-    weights = x.new_ones(len(x)) if weights is None else weights.double()
+    x = x.to(model.means.device, torch.float64)
+    weights = x.new_ones(len(x)) if weights is None else weights.to(x)
     if not x.isfinite().all():
-        refuse(data)
+        refuse(data, x[0])
     if not weights.sum() > 0:
         raise DataError("all rows that the fit would start from have no weight")
     scaling = gmm_start.measured(x, weights)
     if not model.started:
         gmm_start.start(model, x, weights, noise, scaling)
-    state |= {
-        "shift": scaling.shift,
-        "scale": scaling.scale,
-        "step": torch.zeros((), dtype=torch.int64),
-        "last": torch.full((), torch.nan, dtype=torch.float64),
-    }
-    if config.batch_rows:
+    state |= {"shift": scaling.shift, "scale": scaling.scale}
+    state |= {name: torch.zeros((), dtype=torch.int64) for name in ("step", "taken", "seen", "reseeded")}
+    state |= {name: torch.zeros((), dtype=torch.float64) for name in ("sum", "weight")}
+    state["last"] = torch.full((), torch.nan, dtype=torch.float64)
+    if in_batches(model, data):
         moments = scaling.moments(model.weights, model.means, model.covariances, config.covariance)
-        state["taken"] = torch.zeros((), dtype=torch.int64)  # batches of the present pass
         state |= {"count": moments.count, "mean": moments.mean, "scatter": moments.scatter}
 
 
-def _steps(model: GMM, data: Passes, state: State, scaling: Scaling) -> Iterator[tuple[float, Moments]]:
-    """The mean log-likelihood of the rows of each step, and the moments that follow, step by step."""
+def _passes(model: GMM, data: Passes, state: State, scaling: Scaling) -> Iterator[tuple[float, Moments]]:
+    """The mean log-likelihood of all rows, and the moments that follow, step by step."""
     while True:
-        if model.config.batch_rows:
-            yield from _batches(model, data, state, scaling)
-        else:
-            yield whole(model, data, scaling)
+        log_likelihood, moments = whole(model, data, scaling)
+        state["seen"].fill_(data.rows)
+        state["sum"].fill_(log_likelihood)
+        state["weight"].fill_(1)
+        yield log_likelihood, moments
 
 
 def _batches(model: GMM, data: Passes, state: State, scaling: Scaling) -> Iterator[tuple[float, Moments]]:
-    """One pass in batches, each merged with what is remembered: that of step t weighs (t + 2)^-forgetting."""
+    """As `_passes`, of a batch each, merged with what is remembered: that of step t weighs (t + 2)^-forgetting."""
     config = model.config
-    batches = itertools.islice(data.batches(config.batch_rows), int(state["taken"]), None)
     while True:
-        batch = next(batches, None)
-        expected = expectation(model, scaling)
-        if batch is not None:
-            with threads() as each:
-                expected.add(*parts(batch), each)
-        rows = float(
-            data.total(expected.rows)
-        )  # of all processes: one may have a batch fewer, and waits for the rest
-        if rows == 0:
-            state["taken"].zero_()
-            return
-        log_likelihood, moments = outcome(expected, data, scaling)
-        rate = (float(state["step"]) + 2) ** -config.forgetting * min(1.0, rows / config.batch_rows)
-        before = Moments(moments.kind, state["count"], state["mean"], state["scatter"])
-        state["taken"] += 1
-        yield log_likelihood, before.times(1 - rate).plus(moments.times(rate / float(moments.count.sum())))
+        batches = itertools.islice(data.batches(config.batch_rows), int(state["taken"]), None)
+        while True:
+            expected = expectation(model, scaling)
+            batch = next(batches, None)  # the last may be missing here: then the others have all of it
+            if batch is not None:
+                with threads() as each:
+                    expected.add(*parts(batch), each)
+            log_likelihood, moments = outcome(expected, data, scaling)
+            rows, weight = int(expected.rows), float(expected.weight)
+            rate = (float(state["step"]) + 2) ** -config.forgetting * rows / config.batch_rows
+            before = Moments(moments.kind, state["count"], state["mean"], state["scatter"])
+            state["taken"] += 1
+            state["seen"] += rows
+            state["sum"] += log_likelihood * weight
+            state["weight"] += weight
+            merged = before.times(1 - rate).plus(moments.times(rate / float(moments.count.sum())))
+            yield log_likelihood, merged
+            if not state["taken"]:  # `fit` found that it was the last of the pass
+                break

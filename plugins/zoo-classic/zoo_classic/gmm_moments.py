@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from zoo_classic.frame_sums import sums_by
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:
@@ -81,9 +83,9 @@ def of_labels(
 ) -> Moments:
     """The moments of rows (B, D) that each belong to one cluster. weights: (B,). labels: (B,), below clusters."""
     columns = x.shape[1]
-    count = x.new_zeros(clusters).index_add(0, labels, weights)
+    count = sums_by(labels, weights, clusters)
     divisor = count.clamp(min=torch.finfo(x.dtype).tiny)
-    mean = x.new_zeros(clusters, columns).index_add(0, labels, x * weights[:, None]) / divisor[:, None]
+    mean = sums_by(labels, x * weights[:, None], clusters) / divisor[:, None]
     centred = x - mean[labels]
     weighted = centred * weights[:, None]
     if kind == "full":
@@ -94,5 +96,5 @@ def of_labels(
     elif kind == "tied":
         scatter = weighted.mT @ centred / count.sum()
     else:
-        scatter = x.new_zeros(clusters, columns).index_add(0, labels, weighted * centred) / divisor[:, None]
+        scatter = sums_by(labels, weighted * centred, clusters) / divisor[:, None]
     return Moments(kind, count, mean, scatter)

@@ -14,6 +14,7 @@ from zoo_classic import gmm_em, kmeans
 from zoo_classic.gmm_expectation import Scaling
 from zoo_classic.gmm_moments import Moments, of_labels
 from zoo_classic.passes import TensorPasses
+from zoo_classic.small_steps import unshared
 
 if TYPE_CHECKING:
     from zoo_classic.gmm import GMM
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 def measured(x: torch.Tensor, weights: torch.Tensor) -> Scaling:
     """The rows' mean and standard deviation; a column that does not vary but by rounding keeps its scale."""
-    shift = weights @ x / weights.sum()
-    deviation = (weights @ (x - shift).square() / weights.sum()).sqrt()
+    with unshared(x, 0):  # each number of threads would round in its own way
+        shift = weights @ x / weights.sum()
+        deviation = (weights @ (x - shift).square() / weights.sum()).sqrt()
     return Scaling(shift, torch.where(deviation > 1e-12 * shift.abs(), deviation, 1.0))
 
 

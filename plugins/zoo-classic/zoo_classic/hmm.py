@@ -122,6 +122,7 @@ class HMM(nn.Module):
                 self.fitted.fill_(True)
             state["shift"] = self.emissions.shift().clone()
             state["last"] = torch.full((), torch.nan, dtype=torch.float64)
+        state["shift"] = state["shift"].to(self.start.device)  # that of a checkpoint may be elsewhere
         passes = self.passes(data, state["shift"])
         while True:
             told = self.improve(passes)
@@ -273,7 +274,7 @@ class HMM(nn.Module):
 
     def _seen(self, batch: Batch) -> Iterator[tuple[Packed, Seen]]:
         shift = self.emissions.shift()
-        for packed in packs(batch, self._most_frames()):
+        for packed in packs(batch, self._most_frames(), device=self.start.device):
             yield packed, self.emissions.see(packed, shift)
 
     def _filtered(self, packed: Packed, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:

@@ -56,7 +56,7 @@ def _begin_once(model: HMM, data: Passes, noise: Noise, number: int) -> None:
     """One start: emissions from clusters of frames, or from equal parts of each sequence where states go in order."""
     config = model.config
     own = Noise(noise.seed, noise.start + number)
-    packed = _some(data, noise)
+    packed = _some(data, noise, model.start.device)
     if config.transitions == "left-to-right":
         model.emissions.begin_from(packed, _parts(packed, config.states), own)
     else:
@@ -67,9 +67,10 @@ def _begin_once(model: HMM, data: Passes, noise: Noise, number: int) -> None:
     model.start.copy_(allowed_start(config))
 
 
-def _some(data: Passes, noise: Noise) -> Packed:
+def _some(data: Passes, noise: Noise, device: torch.device) -> Packed:
     """Some sequences of the data, the same in every process."""
     values, lengths = checked(data.some(_SEQUENCES, noise))
+    values = values.to(device)
     fits = int((lengths.cumsum(0) <= _FRAMES).sum())
     count = max(1, fits)
     lengths = lengths[:count]

@@ -13,6 +13,7 @@ import math
 import torch
 
 from zoo.noise import Noise
+from zoo_classic.frame_sums import sums_by
 
 _MOST_ITERATIONS = 100
 _DISTANCES_AT_ONCE = 2**22
@@ -65,8 +66,8 @@ def _means(
     x: torch.Tensor, weights: torch.Tensor, labels: torch.Tensor, centres: torch.Tensor
 ) -> torch.Tensor:
     """The mean of each cluster; one without rows moves to the row that is farthest from its centre."""
-    count = torch.zeros(len(centres), dtype=x.dtype, device=x.device).index_add(0, labels, weights)
-    total = torch.zeros_like(centres).index_add(0, labels, x * weights[:, None])
+    count = sums_by(labels, weights, len(centres))
+    total = sums_by(labels, x * weights[:, None], len(centres))
     empty = (count == 0).nonzero()[:, 0]
     if len(empty):
         far = ((x - centres[labels]).square().sum(dim=1) * weights).topk(min(len(empty), len(x))).indices

@@ -16,6 +16,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from zoo.errors import DataError
+from zoo_classic.frame_sums import sums_by
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Packed:
 
     def per_sequence(self, values: torch.Tensor) -> torch.Tensor:
         """Sums (N,) over each sequence: (B,), in the order in which the sequences were given."""
-        sums = values.new_zeros(self.sequences).index_add_(0, self.owner, values)
+        sums = sums_by(self.owner, values, self.sequences)
         return torch.empty_like(sums).index_copy_(0, self.order, sums)
 
     def last(self, table: torch.Tensor) -> torch.Tensor:
@@ -108,9 +109,15 @@ def pack(values: torch.Tensor, lengths: torch.Tensor, rows: torch.Tensor, first:
     return Packed(made.data, tuple(sizes.tolist()), order, owner.to(device), previous.to(device), rows, first)
 
 
-def packs(batch: Mapping[str, Any], most_frames: int, first: int = 0) -> Iterator[Packed]:
-    """A batch in parts of sequences of like length, each of at most `most_frames` frames or of one sequence."""
+def packs(
+    batch: Mapping[str, Any], most_frames: int, first: int = 0, device: torch.device | None = None
+) -> Iterator[Packed]:
+    """A batch in parts of sequences of like length, each of at most `most_frames` frames or of one sequence.
+
+    device: where they are wanted; where they are when None.
+    """
     values, lengths = checked(batch)
+    values, lengths = values.to(device or values.device), lengths.cpu()
     order = torch.argsort(lengths, descending=True, stable=True)
     group: list[int] = []
     frames = 0
@@ -125,5 +132,5 @@ def packs(batch: Mapping[str, Any], most_frames: int, first: int = 0) -> Iterato
 
 def _part(values: torch.Tensor, lengths: torch.Tensor, group: list[int], first: int) -> Packed:
     rows = torch.tensor(group, device=values.device)
-    some = lengths[rows.to(lengths.device)]
+    some = lengths[group]
     return pack(values[rows, : int(some.max())], some, rows, first)

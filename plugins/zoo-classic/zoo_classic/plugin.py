@@ -12,7 +12,8 @@ GMM = Family(
     modality="table",
     config="zoo_classic.gmm_config:GMMConfig",
     build="zoo_classic.gmm:build",
-    controls="zoo_classic.gmm_config:GMMControls",
+    controls="zoo.modality.table:TableControls",
+    plan="zoo.training.plan:FitPlan",
 )
 HMM = Family(
     name="hmm",
@@ -20,6 +21,7 @@ HMM = Family(
     config="zoo_classic.hmm_config:HMMConfig",
     build="zoo_classic.hmm:build",
     controls="zoo_classic.hmm_config:HMMControls",
+    plan="zoo.training.plan:FitPlan",
 )
 
 

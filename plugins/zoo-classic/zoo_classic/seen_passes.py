@@ -48,13 +48,13 @@ class SeenPasses:
 
     def one(self) -> tuple[Packed, Seen]:
         """Some sequence of all the data, for its shapes."""
-        packed = next(packs(self.data.some(1, Noise(0)), self._most_frames))
+        packed = next(packs(self.data.some(1, Noise(0)), self._most_frames, device=self.shift.device))
         return packed, self._emissions.see(packed, self.shift)
 
     def _read(self) -> Iterator[tuple[Packed, Seen]]:
         first = 0
         for batch in self.data.batches(self._sequences):
-            for packed in packs(batch, self._most_frames, first):
+            for packed in packs(batch, self._most_frames, first, self.shift.device):
                 seen = self._emissions.see(packed, self.shift)
                 yield replace(packed, frames=packed.frames[:0]), seen
             first += len(batch["lengths"])
