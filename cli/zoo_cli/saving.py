@@ -59,12 +59,17 @@ def lines_file(path: Path, *, replace: bool) -> Path:
     path = path.expanduser()
     if path.suffix != ".jsonl":
         raise UsageError(f"cannot write lines to {path}", hint="-o takes a file that ends in .jsonl")
+    check_file(path, replace=replace)
+    return path.resolve()
+
+
+def check_file(path: Path, *, replace: bool) -> None:
+    """Raises UsageError for a file that cannot be written, or is taken and must stay."""
     try:
         _check_file(path, replace=replace)
         _check_writable(path)
     except OSError as error:
         raise UsageError(f"cannot write to {path}: {error.strerror}") from None
-    return path.resolve()
 
 
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

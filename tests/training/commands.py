@@ -79,6 +79,10 @@ def metrics(run: Path) -> list[dict[str, float]]:
     """What does not depend on the clock of each line of metrics.jsonl."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [
-        {name: value for name, value in line.items() if name not in ("seconds", "tokens_per_second")}
+        {
+            name: value
+            for name, value in line.items()
+            if name != "seconds" and not name.endswith("_per_second")
+        }
         for line in lines
     ]

@@ -76,7 +76,10 @@ def test_what_is_done_every_so_many_steps_is_done_at_the_end_too(every, due):
         ({"epochs": 0.0}, "epochs is 0.0, but must be above 0"),
         ({"accumulation": 0}, "accumulation is 0, but must be at least 1"),
         ({"keep": 0}, "keep is 0, but must be at least 1"),
-        ({"save_dtype": "float64"}, "save_dtype is 'float64', but must be one of auto, float32, float16, bfloat16"),
+        (
+            {"save_dtype": "float64"},
+            "save_dtype is 'float64', but must be one of auto, float32, float16, bfloat16",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_with_what_can(said, message):

@@ -46,7 +46,9 @@ def _text_parts(member: Member, stream: IO[bytes], names: Sequence[str]) -> Iter
     first, waiting = 1, []
     for row, cells in enumerate(records, 1):
         if len(cells) != len(present):
-            raise DataError(f"{member}: row {row} has {len(cells)} cells, but there are {len(present)} columns")
+            raise DataError(
+                f"{member}: row {row} has {len(cells)} cells, but there are {len(present)} columns"
+            )
         waiting.append([cells[at] for at in places])
         if len(waiting) == _ROWS_AT_ONCE:
             yield _turned(first, names, waiting)
@@ -56,7 +58,9 @@ def _text_parts(member: Member, stream: IO[bytes], names: Sequence[str]) -> Iter
 
 
 def _turned(first: int, names: Sequence[str], rows: list[list[str]]) -> Part:
-    return Part(first, {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)})
+    return Part(
+        first, {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    )
 
 
 def _records(member: Member, stream: IO[bytes]) -> Iterator[list[str]]:

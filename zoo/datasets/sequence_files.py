@@ -9,7 +9,7 @@ import itertools
 import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -95,7 +95,9 @@ class _Gathered:
     """Sequences as they come: `begin`, then parts of its frames. What comes first decides the kind of all."""
 
     def __init__(self) -> None:
-        self._kind: tuple[str, tuple[str, ...]] | None = None  # "text", "symbols" or "numbers"; names of columns
+        self._kind: tuple[str, tuple[str, ...]] | None = (
+            None  # "text", "symbols" or "numbers"; names of columns
+        )
         self._first: Member | None = None
         self._pile = Pile((), np.float64)
         self._lengths: list[int] = []
@@ -131,7 +133,11 @@ class _Gathered:
         lengths = np.array(self._lengths, np.int64)
         kept = lengths > 0
         if not kept.any():
-            raise DataError(f"{self._first} has no frames: its sequences are empty" if len(kept) else f"{self._first} is empty")
+            raise DataError(
+                f"{self._first} has no frames: its sequences are empty"
+                if len(kept)
+                else f"{self._first} is empty"
+            )
         values = self._pile.array()
         labels = tuple(itertools.compress(self._labels, kept))
         if kind == "numbers":
@@ -204,22 +210,21 @@ def lines_of(text: str, label: str) -> Iterator[tuple[str, str]]:
 
 def _read_table(member: Member, wanted: Wanted, into: _Gathered) -> None:
     names, sequence = _columns(member, wanted)
-    kind, ended, here, began = "", set[str](), None, False
+    kind, begun = "", dict[str, None]()  # names of sequences in their order
     for part in records.parts(member, [*names, *((sequence,) if sequence else ())]):
         if not kind:
             kind = _kind(member, part, names, wanted)
             into.expect(member, kind, names)
         frames = _frames(member, part, names, kind)
         for name, start, end in _runs(member, part, sequence):
-            if not began or name != here:
-                if name in ended:
+            if not begun or name != next(reversed(begun)):
+                if name in begun:
                     raise DataError(
                         f"{member}: row {part.first + start} belongs to {sequence} {name!r} again, which ended above: "
                         "the rows of a sequence stand together",
                         hint="sort the rows by sequence, and within each by time",
                     )
-                ended.add(here or "")
-                began, here = True, name
+                begun[name] = None
                 into.begin(f"{member}:{name}" if sequence else str(member))
             into.add(frames[start:end])
     if not kind:
@@ -258,7 +263,7 @@ def _kind(member: Member, part: records.Part, names: tuple[str, ...], wanted: Wa
 
 def _is_numeric(cells: list[str] | np.ndarray) -> bool:
     """A column whose first cell is a number or empty is one of numbers: a later text in it is a fault."""
-    return isinstance(cells, np.ndarray) or not cells[0].strip() != "" or _number(cells[0]) is not None
+    return isinstance(cells, np.ndarray) or not cells[0].strip() or _number(cells[0]) is not None
 
 
 def _number(text: str) -> float | None:
@@ -393,7 +398,12 @@ def _by_lengths(member: Member, values: np.ndarray, lengths: np.ndarray) -> Iter
     fits = lengths.ndim == 1 and lengths.dtype.kind in "iu" and bool((lengths >= 0).all()) and values.ndim > 0
     if fits and values.ndim < 3 and int(lengths.sum()) == len(values):
         parts = np.split(values, lengths.cumsum()[:-1].astype(np.int64)) if len(lengths) else []
-    elif fits and values.ndim in (2, 3) and len(values) == len(lengths) and lengths.max(initial=0) <= values.shape[1]:
+    elif (
+        fits
+        and values.ndim in (2, 3)
+        and len(values) == len(lengths)
+        and lengths.max(initial=0) <= values.shape[1]
+    ):
         parts = [each[:length] for each, length in zip(values, lengths.tolist(), strict=True)]
     else:
         raise DataError(

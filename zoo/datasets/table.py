@@ -217,7 +217,7 @@ class TableMaterial:
         return self._passes(network, team, self._train)
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
-        """Over the held-out rows: the mean loss, or for a network with `log_prob` alone minus the mean log-likelihood.
+        """Over the held-out rows: the mean loss, or for a network with only `log_prob` minus the mean log-likelihood.
 
         The latter is in nats, a density's of the data's own units, by the rows' weights.
         """

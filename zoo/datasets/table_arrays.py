@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -89,10 +90,11 @@ def checked(
         yield part
 
 
-def _wrong(part: np.ndarray) -> np.ndarray | None:
+def _wrong(part: np.ndarray) -> Any:
     """Which values are none for 64-bit floats; None when the dtype has no such."""
     if part.dtype.kind == "f":
         return ~np.isfinite(part)
     if part.dtype.itemsize == 8:
-        return (part > _LARGEST_WHOLE) | (part < -_LARGEST_WHOLE if part.dtype.kind == "i" else False)
+        large = part > _LARGEST_WHOLE
+        return large | (part < -_LARGEST_WHOLE) if part.dtype.kind == "i" else large
     return None

@@ -53,14 +53,14 @@ class Format:
         """Each symbol's number."""
         return {symbol: number for number, symbol in enumerate(self.symbols or ())}
 
-    def encode(self, given: Given, *, what: str = "the sequence") -> np.ndarray:
+    def encode(self, given: Given, *, what: str = "the sequence", goes_on: bool = False) -> np.ndarray:
         """A sequence for the network: symbols as (T,) int64, numbers as (T, D) float64, scaled. T may be 0 here.
 
-        what: names the sequence in errors. Raises DataError for unknown symbols, for frames of other columns and for
+        what: names the sequence in errors. goes_on: a blank at the end of folded text stays, since more follows. Raises DataError for unknown symbols, for frames of other columns and for
         what is no finite number.
         """
         if self.symbols is not None:
-            return self._encode_symbols(given, what)
+            return self._encode_symbols(given, what, goes_on=goes_on)
         return self.columns.scaled(self.checked(given, what=what))
 
     def checked(self, given: Given, *, what: str = "the sequence") -> np.ndarray:
@@ -111,13 +111,13 @@ class Format:
         }
         write(path, json.dumps(said, indent=1).encode() + b"\n")
 
-    def _encode_symbols(self, given: Given, what: str) -> np.ndarray:
+    def _encode_symbols(self, given: Given, what: str, *, goes_on: bool) -> np.ndarray:
         if isinstance(given, str):
             if not self.text:
                 raise DataError(
                     f"{what} is text, but the model's sequences are lists of symbols: {few(self.symbols or ())}"
                 )
-            given = folded(given) if self.letters else given
+            given = folded(given, goes_on=goes_on) if self.letters else given
         symbols = [str(one) for one in (given.tolist() if isinstance(given, np.ndarray) else given)]
         numbers = self.numbers
         try:
@@ -170,11 +170,13 @@ def _of_plain(said: Any) -> Format | None:
     return Format(symbols, Columns(names, mean, scale), text, letters) if fits else None
 
 
-def folded(text: str) -> str:
+def folded(text: str, *, goes_on: bool = False) -> str:
     """Text in `LETTERS`: accents are dropped, and whatever else is no letter becomes a blank, several of them one.
 
-    No blank stands at the text's ends.
+    No blank stands at the text's beginning, and at its end only where it goes on.
     """
     plain = unicodedata.normalize("NFKD", text).lower()
     kept = (letter for letter in plain if not unicodedata.combining(letter))
-    return " ".join("".join(letter if "a" <= letter <= "z" else " " for letter in kept).split())
+    words = "".join(letter if "a" <= letter <= "z" else " " for letter in kept)
+    ends = " " if goes_on and words.endswith(" ") and words.strip() else ""
+    return " ".join(words.split()) + ends

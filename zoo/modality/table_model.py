@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ class TableModel(Model):
     layout: names and scaling of the columns.
     """
 
-    layout: Columns = unscaled(())
+    layout: Columns = field(default_factory=lambda: unscaled(()))
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 _COMPANION = re.compile(
-    r"(added_tokens|chat_template|feature_extractor|generation_config|merges|preprocessor|processor|scheduler|"
-    r"sentencepiece|special_tokens|spiece|tokenizer|vocab)[\w.-]*\.(json|txt|jinja|model)"
+    r"(added_tokens|chat_template|classes|columns|feature_extractor|generation_config|merges|preprocessor|"
+    r"processor|scheduler|sentencepiece|sequence|special_tokens|spiece|tokenizer|vocab)[\w.-]*\.(json|txt|jinja|model)"
 )
 """The files beside weights that a model may need. A run's own notes are none of them: they may name the machine."""
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -148,9 +148,11 @@ def _usual(headers: Sequence[Header]) -> str:
 
 def _can(family: Family, network: Any, small: Mapping[str, Path]) -> tuple[str, ...]:
     """What the module's methods do; a text model samples only with a tokenizer, and chats only with a template."""
+    from zoo.evaluation.scoring import scored_by
     from zoo.testing.conformance import METHODS
 
-    found = [can for can, method in METHODS.items() if callable(getattr(network, method, None))]
+    methods = {**METHODS, "score": scored_by(family.modality)}
+    found = [can for can, method in methods.items() if callable(getattr(network, method, None))]
     if family.modality != "text":
         return tuple(found)
     tokenizer = family.resolve("tokenizer")(dict(small)) if family.tokenizer else None

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zoo_cli import cards, human, options, terminal
+
+if TYPE_CHECKING:
+    from zoo.modality.description import Description
+
+Inside = Annotated[
+    bool,
+    typer.Option(
+        "--inside", help="Load the weights and show what they have learned, such as components or states."
+    ),
+]
 
 
 def register(app: typer.Typer, _words: Sequence[str]) -> None:
@@ -17,6 +28,7 @@ def register(app: typer.Typer, _words: Sequence[str]) -> None:
 
 def _info(
     model: options.Model,
+    inside: Inside = False,
     as_json: options.Json = False,
     offline: options.Offline = False,
     _cache_dir: options.CacheDir = None,
@@ -25,9 +37,13 @@ def _info(
 
     Its licences (code, weights and data apart), size, memory needed, paper, measured quality, files and config.
     """
+    described = _inside(model, offline=offline) if inside else None
+    if described and not as_json:
+        _show(described)
+        return
     card = _card(model, offline=offline)
     if as_json:
-        terminal.out_json(card, indent=2)
+        terminal.out_json(card | _inside_card(described), indent=2)
         return
     rows = [row for row in _rows(card) if row[1]]
     width = max(len(label) for label, _ in rows)
@@ -41,6 +57,51 @@ def _info(
     terminal.out()
     for line in _usage(card):
         terminal.out(line)
+
+
+def _inside(model: str, *, offline: bool) -> Description:
+    """What the model's weights have learned. Raises CapabilityError where its family does not say."""
+    from zoo import targets
+    from zoo.errors import CapabilityError
+    from zoo_cli import loading
+
+    target = targets.find(model, offline=offline)
+    if not target.family.describe:
+        raise CapabilityError(
+            f"{target.name}: the family {target.family.name} does not say what its weights have learned",
+            hint=f"what is known of it without them: zoo info {target.name}",
+        )
+    loaded = loading.load(target, device="cpu", dtype="auto", offline=offline, quiet=False)
+    form = getattr(loaded, "format", None)  # of sequences
+    columns = form.columns if form else loaded.layout
+    names = (form.symbols if form else None) or columns.names
+    describe = target.family.resolve("describe")
+    described: Description = describe(loaded.network, names, columns.mean, columns.scale)
+    return described
+
+
+def _inside_card(described: Description | None) -> dict[str, Any]:
+    """What --inside adds to the card."""
+    if described is None:
+        return {}
+    rows = [list(row) for row in described.rows]
+    return {"inside": [{"title": described.title, "columns": list(described.columns), "rows": rows}]}
+
+
+def _show(described: Description) -> None:
+    """A table: with its title for a person, tab-separated for a program."""
+    heads = [terminal.one_line(column) for column in described.columns]
+    rows = [[terminal.one_line(cell) for cell in row] for row in described.rows]
+    if not terminal.for_reading(sys.stdout):
+        for row in (heads, *rows):
+            terminal.out("\t".join(row))
+        return
+    terminal.out(terminal.one_line(described.title), style="bold")
+    numbers = [terminal.one_line(column) for column in described.numbers]
+    made = terminal.table(*heads, right=numbers, wrapped=[head for head in heads if head not in numbers])
+    for row in rows:
+        made.add_row(*row)
+    terminal.console(sys.stdout).print(made)
 
 
 def _card(model: str, *, offline: bool) -> dict[str, Any]:

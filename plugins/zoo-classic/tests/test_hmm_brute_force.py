@@ -11,10 +11,11 @@ import torch
 from scipy import stats
 
 from zoo.errors import UsageError
+from zoo.modality.sequence import SequenceControls
 from zoo.noise import Noise
 from zoo_classic import forward_backward as recursion
 from zoo_classic.hmm import HMM
-from zoo_classic.hmm_config import HMMConfig, HMMControls
+from zoo_classic.hmm_config import HMMConfig
 from zoo_classic.packed import packs
 from zoo_classic.sequences import SequencePasses, batch_of
 
@@ -246,7 +247,7 @@ def test_a_sample_depends_on_the_seed_and_its_number_alone() -> None:
 
 def test_samples_come_bit_by_bit_and_last_as_a_whole() -> None:
     model = drawn_model(CONFIGS["full"])
-    found = list(model.sample(3, Noise(1), HMMControls(length=300)))
+    found = list(model.sample(3, Noise(1), SequenceControls(length=300)))
     assert [one.shape[1] for one in found] == [128, 256, 300]
     torch.testing.assert_close(found[0], found[-1][:, :128], rtol=0, atol=0)
 
@@ -254,10 +255,10 @@ def test_samples_come_bit_by_bit_and_last_as_a_whole() -> None:
 def test_each_sample_goes_on_after_its_own_prefix_or_one_for_all() -> None:
     model = drawn_model(CONFIGS["categorical"])
     own = batch([[0, 1, 2], [3]])
-    [both] = model.sample(2, Noise(1), HMMControls(length=9), own)
-    [second] = model.sample(1, Noise(1, start=1), HMMControls(length=9), batch([[3]]))
+    [both] = model.sample(2, Noise(1), SequenceControls(length=9), own)
+    [second] = model.sample(1, Noise(1, start=1), SequenceControls(length=9), batch([[3]]))
     assert both[1].tolist() == second[0].tolist()
-    [alike] = model.sample(2, Noise(1), HMMControls(length=9), batch([[3]]))
+    [alike] = model.sample(2, Noise(1), SequenceControls(length=9), batch([[3]]))
     assert alike[1].tolist() == second[0].tolist()
     with pytest.raises(UsageError, match="2 prefixes for 3 samples"):
-        next(model.sample(3, Noise(1), HMMControls(length=9), own))
+        next(model.sample(3, Noise(1), SequenceControls(length=9), own))

@@ -18,13 +18,14 @@ from torch import nn
 
 from zoo.datasets.material import Passes
 from zoo.errors import DataError, UsageError
+from zoo.modality.sequence import SequenceControls
 from zoo.noise import Noise
 from zoo_classic import forward_backward as recursion
 from zoo_classic import hmm_start
 from zoo_classic import long_sequences as pieces
 from zoo_classic.emissions import Categorical, Poisson, Seen, require_rows_sum_to_one
 from zoo_classic.gaussian_emissions import Gaussian
-from zoo_classic.hmm_config import HMMConfig, HMMControls
+from zoo_classic.hmm_config import HMMConfig
 from zoo_classic.hmm_draw import continued
 from zoo_classic.packed import Packed, packs
 from zoo_classic.seen_passes import SeenPasses
@@ -250,7 +251,7 @@ class HMM(nn.Module):
         return states, states @ self.emissions.mean()
 
     def sample(
-        self, count: int, noise: Noise, controls: HMMControls, prefix: Batch | None = None
+        self, count: int, noise: Noise, controls: SequenceControls, prefix: Batch | None = None
     ) -> Iterator[torch.Tensor]:
         """Draw `count` sequences; yields the frames so far, (count, t) or (count, t, D), and last all of them.
 

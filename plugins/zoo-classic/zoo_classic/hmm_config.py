@@ -86,10 +86,3 @@ class HMMConfig:
             raise UsageError(f"columns is {self.columns}, but must be 1 for categorical emissions")
         if self.emissions != "gaussian" and self.mixtures != 1:
             raise UsageError(f"mixtures is {self.mixtures}, but must be 1 for {self.emissions} emissions")
-
-
-@dataclass(frozen=True)
-class HMMControls:
-    """What may be asked of a sample."""
-
-    length: int = setting(100, help="frames to draw", minimum=1, unit="frames")

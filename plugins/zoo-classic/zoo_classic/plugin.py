@@ -14,14 +14,16 @@ GMM = Family(
     build="zoo_classic.gmm:build",
     controls="zoo.modality.table:TableControls",
     plan="zoo.training.plan:FitPlan",
+    describe="zoo_classic.describe_gmm:describe",
 )
 HMM = Family(
     name="hmm",
     modality="sequence",
     config="zoo_classic.hmm_config:HMMConfig",
     build="zoo_classic.hmm:build",
-    controls="zoo_classic.hmm_config:HMMControls",
+    controls="zoo.modality.sequence:SequenceControls",
     plan="zoo.training.plan:FitPlan",
+    describe="zoo_classic.describe_hmm:describe",
 )
 
 

@@ -1,0 +1,115 @@
+"""zoo sample for table models: rows as CSV, as a table or pictures on a terminal, or saved."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.errors import UsageError
+from zoo.targets import Target
+from zoo_cli import flags, options, terminal
+
+if TYPE_CHECKING:
+    from zoo.modality.table_model import TableModel
+    from zoo_cli.table_output import Output
+
+
+def command(target: Target | None, controls_class: type, panel: str) -> Callable[..., None]:
+    """The function of `zoo sample` for a table model, with its controls as options; see `zoo_cli.sampling`."""
+    return flags.with_settings(
+        functools.partial(_sample, target, controls_class), controls_class, into="asked", panel=panel
+    )
+
+
+def _sample(
+    target: Target | None,
+    controls_class: type,
+    model: options.Model,
+    asked: dict[str, Any],
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many rows.")] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", "-s", metavar="N", min=0, help="What chance depends on; random when left out."
+        ),
+    ] = None,
+    start: Annotated[int, typer.Option(metavar="N", min=0, help="The index of the first row.")] = 0,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Rows drawn together; changes speed, not rows."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Save to .csv, .tsv, .parquet or .jsonl; or draw a plot, or a grid of images, as .png.",
+        ),
+    ] = None,
+    revision: options.Revision = "",  # noqa: ARG001 - already used, to find `target`
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    yes: options.Yes = False,
+    offline: options.Offline = False,
+    _cache_dir: options.CacheDir = None,
+) -> None:
+    from zoo import settings
+    from zoo_cli import table_output
+    from zoo_cli.loading import load, random_seed
+
+    if target is None:
+        raise UsageError(
+            f"{model} comes after options that may be its own",
+            hint=f"MODEL comes first: zoo sample {model} ...",
+        )
+    controls = settings.make(controls_class, asked, what=f"zoo sample {target.name}")
+    path = table_output.file(output, table_output.SAVED, replace=yes) if output else None
+    if seed is None:
+        seed = random_seed()
+        terminal.note(f"seed {seed}", quiet=quiet or as_json)
+    loaded = load(target, device=device, dtype=dtype, offline=offline, quiet=quiet)
+    from zoo.modality.table_model import BATCH_SIZE
+
+    parts = loaded.parts(
+        count, seed=seed, start=start, batch_size=batch_size or BATCH_SIZE, controls=controls
+    )
+    outputs = _outputs(loaded, path, count, seed, start, as_json=as_json)
+    if terminal.is_terminal(sys.stderr) and not quiet and count > (batch_size or BATCH_SIZE):
+        outputs.append(table_output.counter(count))
+    table_output.send(parts, outputs)
+    if path is not None:
+        what = "image" if path.suffix.lower() == ".png" and loaded.image is not None else "row"
+        done = "drew" if path.suffix.lower() == ".png" else "saved"
+        terminal.note(f"{done} {count:,} {what}{'s' * (count != 1)} to {output}", quiet=quiet)
+
+
+def _outputs(
+    model: TableModel, path: Path | None, count: int, seed: int, start: int, *, as_json: bool
+) -> list[Output]:
+    """Where the rows go: what is saved is not shown as well, unless as JSON."""
+    from zoo.modality import table_files
+    from zoo_cli import image_preview, table_output
+
+    outputs: list[Output] = []
+    if path is not None:
+        table_output.require(path, image=model.image is not None)
+        if path.suffix.lower() == ".png":
+            outputs.append(table_output.picture(path, model, count, model.name))
+        else:
+            outputs.append(table_files.writing(path, model.columns, seed=seed, start=start))
+    if as_json:
+        outputs.append(table_output.json_lines(model.columns, seed, start))
+    elif path is None and not terminal.for_reading(sys.stdout):
+        outputs.append(table_output.cells(model.columns))
+    elif path is None:
+        shown = image_preview.images(model.image) if model.image else None
+        outputs.append(shown or table_output.preview(model.columns, start))
+    return outputs

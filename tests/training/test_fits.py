@@ -1,0 +1,277 @@
+"""Models that are fitted, not trained by gradients, in the same runs: resumed to the same bits, ended when converged."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from training import commands
+from zoo.datasets.passes import RowPasses
+from zoo.errors import CapabilityError, TrainingError, UsageError
+from zoo.noise import Noise
+from zoo.training import checkpoint, run
+from zoo.training.fitting import Fitter, fit
+from zoo.training.plan import FitPlan, Plan
+from zoo.training.recipe import Recipe
+from zoo.weights.tensors import read_header, zoo_metadata
+from zoo_classic.gmm import GMM
+from zoo_classic.gmm_config import GMMConfig
+from zoo_cli.main import main
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+WHOLE = {"components": 3}
+BATCHES = {"components": 3, "batch_rows": 60}
+OVERLAPPING = ["--set", "config.components=3", "--set", "plan.until_converged=false"]
+
+
+def blobs(count: int = 300, apart: float = 2.0) -> np.ndarray:
+    """Rows (N, 2) of three round clusters."""
+    random = np.random.default_rng(0)
+    centres = apart * np.array([[0.0, 0.0], [1.0, 2.0], [-2.0, 1.0]])
+    return centres[random.integers(3, size=count)] + random.normal(size=(count, 2))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "rows.csv"
+    lines = ("x,y", *(f"{x!r},{y!r}" for x, y in blobs().tolist()))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def begin(table: Path, folder: Path, config: dict, **plan) -> run.Run:
+    wanted = Recipe("gmm", config, str(table), plan={"until_converged": False, "checkpoint_every": 1, **plan})
+    return run.begin(wanted, folder, device="cpu")
+
+
+def done(begun: run.Run, steps: int | None = None) -> run.Run:
+    for _ in itertools.islice(run.steps(begun), steps):
+        pass
+    return begun
+
+
+def fitted(table: Path, folder: Path, config: dict, **plan) -> run.Run:
+    return done(begin(table, folder, config, **plan))
+
+
+def fit_by_hand(config: dict, rows: np.ndarray, steps: int) -> tuple[GMM, list[float]]:
+    network = GMM(GMMConfig(2, **config))
+    said = itertools.islice(network.fit(RowPasses(rows), Noise(0), {}), steps)
+    return network, [step["log_likelihood"] for step in said]
+
+
+@pytest.mark.parametrize("config", [WHOLE, BATCHES], ids=["whole", "batches"])
+def test_a_run_is_the_fit_itself_step_by_step(table, tmp_path, config):
+    begun = begin(table, tmp_path / "run", config, steps=7)
+    told = [step.loss for step in run.steps(begun)]
+    rows = begun.rows
+    by_hand = GMM(GMMConfig(2, **config))
+    said = itertools.islice(by_hand.fit(rows, Noise(0), {}), 7)
+    assert told == [step["log_likelihood"] for step in said]
+    assert torch.equal(begun.learner.network.means, by_hand.means)
+
+
+@pytest.mark.parametrize("config", [WHOLE, BATCHES], ids=["whole", "batches"])
+def test_a_fit_stopped_after_any_step_goes_on_to_the_same_bits(table, tmp_path, config):
+    whole = fitted(table, tmp_path / "whole", config, steps=9)
+    for at in range(1, 9):
+        folder = tmp_path / f"stopped-{at}"
+        done(begin(table, folder, config, steps=9), at)
+        done(run.resume(folder, device="cpu"))
+        assert commands.sha256(folder) == commands.sha256(whole.folder)
+        assert commands.last_checkpoint(folder) == commands.last_checkpoint(whole.folder)
+        assert commands.metrics(folder) == commands.metrics(whole.folder)
+
+
+def test_a_fit_killed_outright_goes_on_to_the_same_bits(table, tmp_path):
+    words = ["train", "gmm", "--data", str(table), "--device", "cpu", "--quiet", *OVERLAPPING]
+    words += ["--set", "plan.checkpoint_every=5", "--set", "plan.evaluate_every=7", "--steps", "200"]
+    assert main([*words, "-o", str(tmp_path / "whole")]) == 0
+    killed = tmp_path / "killed"
+    for kill in range(3):
+        process = commands.start(commands.again(killed) if kill else [*words, "-o", str(killed)])
+        known = commands.steps_of(killed)
+        commands.killed_when(process, lambda known=known: commands.steps_of(killed) >= known + 23)
+    assert main(commands.again(killed)) == 0
+    assert commands.sha256(killed) == commands.sha256(tmp_path / "whole")
+    assert commands.metrics(killed) == commands.metrics(tmp_path / "whole")
+
+
+def test_a_fit_ends_by_itself_when_it_has_converged_and_is_then_finished(table, tmp_path):
+    begun = fitted(table, tmp_path / "run", WHOLE, steps=500, until_converged=True)
+    assert begun.learner.converged
+    assert begun.finished
+    assert 1 < begun.learner.step < 500
+    last = commands.metrics(begun.folder)[-1]
+    assert (last["step"], "held_out_nats_per_row" in last) == (begun.learner.step, True)
+    again = run.resume(begun.folder, device="cpu")
+    assert again.finished
+    assert list(run.steps(again)) == []
+    assert checkpoint.newest(begun.folder).notes["converged"] is True
+
+
+def test_the_plan_decides_whether_convergence_ends_a_fit(table, tmp_path):
+    begun = fitted(table, tmp_path / "run", {**WHOLE, "tolerance": 1.0}, steps=12)
+    assert begun.learner.step == 12
+
+
+def test_the_weights_kept_are_those_that_are_best_on_what_was_held_out(table, tmp_path):
+    begun = fitted(table, tmp_path / "run", {**WHOLE, "start": "random"}, steps=30, evaluate_every=1)
+    measured = [line["held_out_nats_per_row"] for line in commands.metrics(begun.folder)]
+    assert begun.best == min(measured)
+    kept = read_header(begun.folder / "model.safetensors").metadata["step"]
+    assert int(kept) == 1 + measured.index(min(measured))
+
+
+def test_weights_are_kept_in_the_precision_they_were_fitted_in(table, tmp_path):
+    for precision, stored in (("float64", "F64"), ("float32", "F32")):
+        begun = fitted(table, tmp_path / precision, {**WHOLE, "precision": precision}, steps=2)
+        header = read_header(begun.folder / "model.safetensors")
+        assert {info.dtype for info in header.tensors.values()} == {stored}
+    small = fitted(table, tmp_path / "small", WHOLE, steps=2, save_dtype="float16")
+    header = read_header(small.folder / "model.safetensors")
+    assert {info.dtype for info in header.tensors.values()} == {"F16"}
+
+
+def test_the_weights_say_what_model_they_are_and_how_it_was_made(table, tmp_path):
+    begun = fitted(table, tmp_path / "run", WHOLE, steps=2)
+    said = zoo_metadata(begun.folder / "model.safetensors")
+    assert (said.family, said.plugin, said.config["columns"]) == ("gmm", "zoo-classic", 2)
+    recipe = json.loads(read_header(begun.folder / "model.safetensors").metadata["recipe"])
+    assert recipe["plan"]["until_converged"] is False
+    assert "learning_rate" not in recipe["plan"]
+    assert recipe["data"]["source"] == "rows.csv"
+
+
+def test_a_fit_goes_on_from_another_runs_model(table, tmp_path):
+    first = fitted(table, tmp_path / "first", WHOLE, steps=3, evaluate_every=0)
+    wanted = Recipe(str(first.folder), {}, str(table), plan={"steps": 1, "until_converged": False})
+    second = done(run.begin(wanted, tmp_path / "second", device="cpu"))
+    three = fitted(table, tmp_path / "four", WHOLE, steps=4)
+    assert second.learner.network.means.dtype == torch.float64
+    assert torch.allclose(second.learner.network.means, three.learner.network.means, rtol=1e-9)
+
+
+def test_a_run_that_belongs_to_another_model_is_refused(table, tmp_path):
+    fitted(table, tmp_path / "run", WHOLE, steps=2)
+    stored = checkpoint.read(checkpoint.newest(tmp_path / "run"))
+    other = Fitter(GMM(GMMConfig(2, 4)), FitPlan())
+    with pytest.raises(TrainingError, match="of another model: weights does not fit"):
+        other.restore(stored, 2, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("plan.learning_rate=1", "there is no setting 'learning_rate'; allowed: steps, epochs"),
+        ("plan.step=1", "did you mean 'steps'"),
+        ("config.component=4", "did you mean 'components'"),
+        ("config.covariance=round", "must be one of full, tied, diagonal, spherical"),
+        ("config.components=0", "must be at least 1"),
+        ("data.column=x", "did you mean 'columns'"),
+    ],
+)
+def test_settings_that_a_fit_does_not_have_are_refused_before_anything_is_written(
+    table, tmp_path, capsys, change, said
+):
+    words = ["train", "gmm", "--data", str(table), "-o", str(tmp_path / "run"), "--set", change]
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--set", "config.batch_rows=50"]], ids=["whole", "batches"])
+def test_two_processes_fit_the_model_that_one_fits_and_are_resumed_to_the_same_bits(table, tmp_path, more):
+    words = ["train", "gmm", "--data", str(table), "--device", "cpu", *OVERLAPPING, *more]
+    words += ["--steps", "6", "--set", "plan.checkpoint_every=2", "--set", "plan.keep=9"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert main([*words, "--quiet", "-o", str(one)]) == 0
+    code, out, err = commands.done([*words, "--quiet", "-o", str(two), "--processes", "2"])
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    first, second = (commands.metrics(folder) for folder in (one, two))
+    for ours, theirs in zip(first, second, strict=True):
+        assert theirs["log_likelihood"] == pytest.approx(ours["log_likelihood"], rel=1e-10)
+    stopped = tmp_path / "stopped"
+    assert commands.done([*words, "-o", str(stopped), "--processes", "2"])[0] == 0
+    for path in (stopped / "checkpoints").glob("step-0000000[46]"):
+        for part in path.iterdir():
+            part.unlink()
+        path.rmdir()
+    (stopped / "model.safetensors").unlink()
+    assert commands.done([*commands.again(stopped), "--processes", "2"])[0] == 0
+    assert commands.last_checkpoint(stopped) == commands.last_checkpoint(two)
+
+
+def test_from_python_a_module_is_fitted_to_an_array(table):
+    rows = blobs()
+    network = GMM(GMMConfig(2, 3))
+    steps = list(zoo.train(network, rows, zoo.FitPlan(steps=5, until_converged=False), device="cpu"))
+    by_hand, told = fit_by_hand(WHOLE, rows, 5)
+    assert [step.loss for step in steps] == told
+    assert torch.equal(network.means, by_hand.means)
+    assert (steps[-1].final, steps[-1].unit, steps[-1].epoch) == (True, "rows", 5.0)
+    assert steps[0].learning_rate is None
+
+
+def test_from_python_a_fitted_run_is_fitted_further_by_name(table, tmp_path):
+    fitted(table, tmp_path / "run", WHOLE, steps=2)
+    model = zoo.load(str(tmp_path / "run"), device="cpu")
+    steps = list(zoo.train(model, str(table), zoo.FitPlan(steps=3, until_converged=False), device="cpu"))
+    assert len(steps) == 3
+    assert "held_out_nats_per_row" in steps[-1].results
+
+
+def test_a_plan_of_the_other_kind_is_refused(table):
+    with pytest.raises(UsageError, match="the plan is a Plan, but GMM takes a FitPlan"):
+        next(zoo.train(GMM(GMMConfig(2, 3)), blobs(), Plan(steps=2)))
+    network = torch.nn.Linear(1, 1)
+    network.loss = lambda *_: None
+    with pytest.raises(UsageError, match="the plan is a FitPlan, but Linear takes a Plan"):
+        next(zoo.train(network, blobs(), FitPlan()))
+
+
+def test_a_log_likelihood_that_is_not_finite_stops_the_fit_before_it_counts():
+    class Broken(torch.nn.Linear):
+        def fit(self, data, noise, state):
+            yield {"log_likelihood": 1.0}
+            yield {"log_likelihood": float("nan")}
+
+    fitter = Fitter(Broken(1, 1), FitPlan(steps=5))
+    steps = fit(fitter, RowPasses(blobs()))
+    assert next(steps).loss == 1.0
+    with pytest.raises(TrainingError, match="step 2: log likelihood is nan"):
+        next(steps)
+    assert fitter.step == 1
+
+
+def test_a_family_whose_module_cannot_do_what_its_plan_says_is_refused(monkeypatch):
+    from dataclasses import replace
+
+    from zoo.training import start
+
+    found = start.find("gmm")
+    odd = replace(found, family=replace(found.family, plan="zoo.training.plan:Plan"))
+    with pytest.raises(CapabilityError, match="the family gmm has no loss"):
+        start.network(odd, GMMConfig(2), 0)
+
+
+def test_epochs_of_batches_are_counted_in_batches(table, tmp_path):
+    begun = begin(table, tmp_path / "run", {"components": 2, "batch_rows": 50}, epochs=2.5)
+    assert begun.rows.rows == 285
+    assert (begun.plan.steps, begun.plan.epochs) == (15, None)  # six batches a pass
+
+
+def test_pictures_of_a_run_say_what_a_fit_plans_and_shows(table, tmp_path, capsys):
+    words = ["train", "gmm", "--data", str(table), "-o", str(tmp_path / "run"), "--device", "cpu"]
+    assert main([*words, "--set", "config.components=3", "--steps", "400"]) == 0
+    told = capsys.readouterr()
+    assert "; at most 400 steps, 4e+02 times through the data" in told.err
+    assert "reseeded" not in told.err
+    assert ", converged, held out nats per row " in told.out

@@ -1,0 +1,91 @@
+"""Sequences as a fit goes through them, in memory or mapped from a file; see `zoo.datasets.material.Passes`."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from zoo.datasets.passes import ALONE, Team
+from zoo.modality.sequence_format import Format
+from zoo.nn.padding import MOST_PADDED, Batch, groups, padded
+from zoo.noise import Noise
+
+_HASHED_AT_ONCE = 2**20  # frames
+
+
+class SequencePasses:
+    """Batches hold sequences of like length, so that little of them is padding: the longest sequences come first.
+
+    Only what is asked for is copied; of a mapped array no more is in memory.
+    """
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        starts: np.ndarray,
+        lengths: np.ndarray,
+        format: Format,  # noqa: A002 - the field's word
+        dtype: torch.dtype,
+        *,
+        numbers: np.ndarray | None = None,
+        team: Team = ALONE,
+    ) -> None:
+        """values: (N,) symbols or (N, D) numbers; sequence i is values[starts[i] : starts[i] + lengths[i]].
+
+        numbers: what stands for each of the values, where these are symbols; None is themselves.
+        """
+        self._values, self._starts, self._lengths = values, starts, lengths
+        self._format, self._dtype, self._numbers, self._team = format, dtype, numbers, team
+        self._columns = values.shape[1] if values.ndim > 1 else 1
+
+    @property
+    def rows(self) -> int:
+        return len(self._lengths)
+
+    @property
+    def unit(self) -> str:
+        return "sequences"
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the sequences as the network gets them, the same on every machine."""
+        digest = hashlib.sha256(f"{self._dtype} {self._columns}\n".encode())
+        for length in self._lengths.tolist():
+            digest.update(length.to_bytes(8, "little"))
+        for start, length in zip(self._starts.tolist(), self._lengths.tolist(), strict=True):
+            for at in range(start, start + length, _HASHED_AT_ONCE):
+                part = self._prepared(self._values[at : min(at + _HASHED_AT_ONCE, start + length)])
+                digest.update(part.astype(part.dtype.newbyteorder("<"), copy=False).tobytes())
+        return digest.hexdigest()
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        for group in groups(self._lengths, size, self._columns, self._team.count):
+            share = group[self._team.share(len(group))]
+            if len(share):  # else this is the last group
+                yield self._batch(share)
+
+    def some(self, count: int, noise: Noise) -> Batch:
+        """As many of the drawn ones, in the order of the draw, as do not pad to too much; at least one."""
+        order = noise.rows(1, "some sequences").uniform(self.rows)[0].argsort(stable=True)[:count].numpy()
+        padding = np.maximum.accumulate(self._lengths[order]) * np.arange(1, len(order) + 1) * self._columns
+        return self._batch(order[: max(1, int((padding <= MOST_PADDED).sum()))])
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        return self._team.total(value)
+
+    def sequence(self, number: int, length: int | None = None) -> np.ndarray:
+        """One sequence as the network gets it, or its first `length` frames."""
+        start = int(self._starts[number])
+        return self._prepared(self._values[start : start + int(length or self._lengths[number])])
+
+    def _batch(self, which: np.ndarray) -> Batch:
+        return padded([self.sequence(number) for number in which.tolist()], self._dtype, self._team.device)
+
+    def _prepared(self, values: np.ndarray) -> np.ndarray:
+        if self._format.symbols is None:
+            return self._format.columns.scaled(values)
+        return values.astype(np.int64) if self._numbers is None else self._numbers[values]

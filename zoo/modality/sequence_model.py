@@ -1,0 +1,338 @@
+"""A sequence model: text, lists of symbols or frames of numbers, to what its network computes with and back.
+
+Shapes: T frames, D columns, S hidden states, V symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from zoo.datasets.table_columns import numbered, unscaled
+from zoo.errors import CapabilityError, UsageError
+from zoo.modality import sequence_format
+from zoo.modality.sequence import SequenceControls
+from zoo.modality.sequence_format import Format, Given
+from zoo.modality.sequence_samples import Drawn, SequenceSample
+from zoo.modality.text import TextPiece, TextSample
+from zoo.model import Model
+from zoo.nn.padding import Batch, groups, padded
+from zoo.noise import Noise
+from zoo.settings import make
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.targets import Target
+
+BATCH_SIZE = 64
+"""Sequences computed together unless asked otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What comes after a sequence. states: (S,) probabilities of the next hidden state.
+
+    frame: (V,) probabilities of the symbols, in the order of the format's; or the expected frame (D,) in data units.
+    """
+
+    states: np.ndarray
+    frame: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SequenceModel(Model):
+    """network: takes values (B, T) or (B, T, D) with lengths (B,); what it can do, its methods say.
+
+    format: what a frame is. A sequence is given as text, as a list of symbols, or as frames (T,) or (T, D).
+    """
+
+    format: Format
+
+    def sample(
+        self,
+        prompt: Given | None = None,
+        *,
+        count: int = 1,
+        seed: int = 0,
+        start: int = 0,
+        batch_size: int = BATCH_SIZE,
+        controls: SequenceControls | None = None,
+        **settings: Any,
+    ) -> Iterator[Drawn]:
+        """Whole sequences, what was given and how it goes on, in order of index; see `samples` for the arguments."""
+        for sample in self.samples(
+            prompt, count=count, seed=seed, start=start, batch_size=batch_size, controls=controls, **settings
+        ):
+            yield sample.whole
+
+    def samples(
+        self,
+        prompt: Given | None = None,
+        *,
+        count: int = 1,
+        seed: int = 0,
+        start: int = 0,
+        batch_size: int = BATCH_SIZE,
+        controls: SequenceControls | None = None,
+        **settings: Any,
+    ) -> Iterator[SequenceSample]:
+        """Samples in order of index. Sample i is the same for every start, count and batch_size.
+
+        prompt: a sequence to go on from; that of the controls when left out. start: the index of the first sample.
+        controls, or its fields as keywords: see `zoo.modality.sequence.SequenceControls`.
+        Raises UsageError for a bad setting, DataError for a prompt that the network does not know or cannot follow.
+        """
+        asked = self._controls(controls, settings)
+        given = self.prompt(asked.prompt) if prompt is None else prompt
+        encoded, shown = self._encoded_prompt(given)
+        _at_least_one("count", count)
+        _at_least_one("batch_size", batch_size)
+        for at in range(start, start + count, batch_size):
+            rows = min(batch_size, start + count - at)
+            last = None
+            for last in self._draw(rows, Noise(seed, at), asked, encoded):
+                pass
+            assert last is not None  # length is at least 1
+            states, frames = last
+            for row in range(rows):
+                yield SequenceSample(
+                    at + row,
+                    seed,
+                    shown,
+                    self.format.decode(frames[row]),
+                    None if states is None else states[row],
+                )
+
+    def stream(
+        self,
+        prompt: str | None = None,
+        *,
+        count: int = 1,
+        seed: int = 0,
+        start: int = 0,
+        batch_size: int = BATCH_SIZE,
+        controls: SequenceControls | None = None,
+        **settings: Any,
+    ) -> Iterator[TextPiece]:
+        """Text as it is drawn, for a model of characters; `tokens` are the numbers of symbols. Else as `samples`.
+
+        Raises CapabilityError for a model whose frames are no characters.
+        """
+        if not self.format.text:
+            raise CapabilityError(f"{self.name} writes no text; `samples` draws its sequences")
+        asked = self._controls(controls, settings)
+        encoded, shown = self._encoded_prompt(asked.prompt if prompt is None else prompt)
+        _at_least_one("count", count)
+        _at_least_one("batch_size", batch_size)
+        for at in range(start, start + count, batch_size):
+            rows = min(batch_size, start + count - at)
+            yield from self._stream_batch(rows, Noise(seed, at), asked, encoded, str(shown or ""))
+
+    def log_prob(self, sequences: Any, *, batch_size: int | None = None) -> tuple[float, ...]:
+        """ln P of each sequence, in nats of the data's own units; minus infinity for one that is impossible.
+
+        sequences: one (text, or frames as an array (T,) or (T, D)), or several. batch_size: sequences computed
+        together; it changes results by rounding alone.
+        Raises CapabilityError, DataError for what the network cannot take, UsageError for nothing to score.
+        """
+        encoded = self.encoded(sequences)
+        self._method("log_prob")
+        found = log_likelihoods(self.network, encoded, batch_size=batch_size)
+        unscaled_by = self.format.columns.log_scale
+        return tuple(value - len(one) * unscaled_by for value, one in zip(found, encoded, strict=True))
+
+    def states(self, sequences: Any) -> list[np.ndarray]:
+        """The most probable hidden states of each sequence, (T,) int64, by Viterbi's algorithm. Raises as above."""
+        return self.paths(sequences)[0]
+
+    def paths(self, sequences: Any) -> tuple[list[np.ndarray], tuple[float, ...]]:
+        """As `states`, and for each ln P(states, sequence) in nats of the data's units."""
+        encoded = self.encoded(sequences)
+        viterbi = self._method("viterbi")
+        found: dict[int, tuple[np.ndarray, float]] = {}
+        for group, batch in self._batches(encoded):
+            paths, values = viterbi(batch)
+            for number, path, value in zip(group.tolist(), paths.cpu().numpy(), values.tolist(), strict=True):
+                frames = len(encoded[number])
+                found[number] = path[:frames], value - frames * self.format.columns.log_scale
+        ordered = [found[number] for number in range(len(encoded))]
+        return [path for path, _ in ordered], tuple(value for _, value in ordered)
+
+    def posterior(self, sequences: Any) -> list[np.ndarray]:
+        """P(state at t | sequence) of each sequence, (T, S). Raises as `log_prob`."""
+        encoded = self.encoded(sequences)
+        posterior = self._method("posterior")
+        found: dict[int, np.ndarray] = {}
+        for group, batch in self._batches(encoded):
+            for number, table in zip(group.tolist(), posterior(batch).cpu().numpy(), strict=True):
+                found[number] = table[: len(encoded[number])]
+        return [found[number] for number in range(len(encoded))]
+
+    def predict_next(self, sequences: Any) -> list[Prediction]:
+        """What comes after each sequence. Raises as `log_prob`; DataError after one that is impossible."""
+        encoded = self.encoded(sequences)
+        predict = self._method("predict_next")
+        found: dict[int, Prediction] = {}
+        for group, batch in self._batches(encoded):
+            states, frames = (table.cpu().numpy() for table in predict(batch))
+            restores = self.format.symbols is None and frames.shape[1] == len(self.format.names)
+            frames = self.format.columns.restored(frames) if restores else frames
+            for row, number in enumerate(group.tolist()):
+                found[number] = Prediction(states[row], frames[row])
+        return [found[number] for number in range(len(encoded))]
+
+    def encoded(self, sequences: Any) -> list[np.ndarray]:
+        """Each of the given sequences as the network takes it. Raises UsageError for none or an empty one."""
+        several = self._several(sequences)
+        if not several:
+            raise UsageError("there is nothing to compute with: no sequence was given")
+        found = [
+            self.format.encode(one, what=f"sequence {number}" if len(several) > 1 else "the sequence")
+            for number, one in enumerate(several)
+        ]
+        for number, one in enumerate(found):
+            if not len(one):
+                raise UsageError(f"sequence {number} is empty, but must have at least 1 frame")
+        return found
+
+    def prompt(self, text: str) -> Given | None:
+        """The sequence that a prompt written as text means; None for no text.
+
+        Raises UsageError for a model whose frames are numbers.
+        """
+        if not text:
+            return None
+        if self.format.symbols is None:
+            raise UsageError(
+                f"prompt is text, but the frames of {self.name} are numbers: {', '.join(self.format.names)[:200]}",
+                hint="give frames: --prefix FILE.csv, or an array from Python",
+            )
+        return text if self.format.text else text.split()
+
+    def _several(self, given: Any) -> list[Given]:
+        if isinstance(given, torch.Tensor):
+            given = given.cpu().numpy()
+        if isinstance(given, str) or (isinstance(given, np.ndarray) and given.ndim < 3):
+            return [given]
+        return [one.cpu().numpy() if isinstance(one, torch.Tensor) else one for one in given]
+
+    def _encoded_prompt(self, given: Given | None) -> tuple[Batch | None, Drawn | None]:
+        """For the network, and as a person gets it back; None for nothing to go on from."""
+        if isinstance(given, torch.Tensor):
+            given = given.cpu().numpy()
+        if given is None or not len(given):
+            return None, None
+        encoded = self.format.encode(given, what="the prompt", goes_on=True)
+        if not len(encoded):
+            return None, None
+        shown = self.format.decode(encoded) if self.format.symbols else self.format.checked(given)
+        return self._batch([encoded]), shown
+
+    def _draw(
+        self, rows: int, noise: Noise, controls: SequenceControls, prompt: Batch | None
+    ) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
+        """Hidden states (B, t), if the network tells them, and frames (B, t) or (B, t, D) so far."""
+        draw = getattr(self.network, "draw", None)
+        if draw is not None:
+            for states, frames in draw(rows, noise, controls.length, prompt):
+                yield states.cpu().numpy(), frames.cpu().numpy()
+            return
+        extra = () if prompt is None else (prompt,)
+        for frames in self._method("sample")(rows, noise, controls, *extra):
+            yield None, frames.cpu().numpy()
+
+    def _stream_batch(
+        self, rows: int, noise: Noise, controls: SequenceControls, prompt: Batch | None, shown: str
+    ) -> Iterator[TextPiece]:
+        done = 0
+        for _, frames in self._draw(rows, noise, controls, prompt):
+            finished = frames.shape[1] == controls.length
+            for row, symbols in enumerate(frames):
+                index = noise.start + row
+                text = str(self.format.decode(symbols[done:]))
+                sample = None
+                if finished:
+                    whole = str(self.format.decode(symbols))
+                    sample = TextSample(index, noise.seed, shown, whole, tuple(symbols.tolist()), "length")
+                yield TextPiece(index, text, sample)
+            done = frames.shape[1]
+
+    def _batches(self, encoded: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Batch]]:
+        for group in groups(_lengths(encoded), BATCH_SIZE, _columns(encoded)):
+            yield group, self._batch([encoded[number] for number in group.tolist()])
+
+    def _batch(self, encoded: Sequence[np.ndarray]) -> Batch:
+        return padded(encoded, _dtype(self.network, encoded), self.device)
+
+    def _controls(self, controls: SequenceControls | None, values: dict[str, Any]) -> SequenceControls:
+        if controls is not None and values:
+            raise UsageError(f"give either controls or {', '.join(values)}, not both")
+        if controls is not None:
+            return controls
+        made: SequenceControls = make(self.family.resolve("controls"), values, what=f"sample {self.name}")
+        return made
+
+    def _method(self, name: str) -> Any:
+        method = getattr(self.network, name, None)
+        if not callable(method):
+            raise CapabilityError(f"{self.name}: the network has no `{name}`")
+        return method
+
+
+def log_likelihoods(
+    network: nn.Module, encoded: Sequence[np.ndarray], *, batch_size: int | None = None
+) -> tuple[float, ...]:
+    """`network.log_prob` of each sequence, (T,) or (T, D) as the network takes them, in nats."""
+    _at_least_one("batch_size", BATCH_SIZE if batch_size is None else batch_size)
+    found = np.empty(len(encoded))
+    if not encoded:
+        return ()
+    weight = next(network.parameters())
+    with torch.no_grad():
+        for group in groups(_lengths(encoded), batch_size or BATCH_SIZE, _columns(encoded)):
+            some = [encoded[number] for number in group.tolist()]
+            batch = padded(some, _dtype(network, some), weight.device)
+            found[group] = network.log_prob(batch).double().cpu().numpy()  # type: ignore[operator]
+    return tuple(found.tolist())
+
+
+def _lengths(encoded: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([len(one) for one in encoded], np.int64)
+
+
+def _columns(encoded: Sequence[np.ndarray]) -> int:
+    return encoded[0].shape[1] if encoded[0].ndim > 1 else 1
+
+
+def _dtype(network: nn.Module, encoded: Sequence[np.ndarray]) -> torch.dtype:
+    """int64 for symbols, for numbers float64 where the network computes in it, else float32."""
+    if encoded[0].dtype == np.int64:
+        return torch.int64
+    double = any(weight.dtype == torch.float64 for weight in network.parameters())
+    return torch.float64 if double else torch.float32
+
+
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise UsageError(f"{name} is {value}, but must be at least 1")
+
+
+def opened(found: Target, network: nn.Module, files: dict[str, Path]) -> SequenceModel:
+    """The model of a sequence family's network, with the format that its files say.
+
+    Without sequence.json, frames are numbers as they are, as many as the config's `columns` says.
+    """
+    if sequence_format.FILE in files:
+        read = sequence_format.read(files[sequence_format.FILE])
+    else:
+        columns = int(getattr(found.config, "columns", 1))
+        read = Format(None, unscaled(("value",) if columns == 1 else numbered(columns)))
+    return SequenceModel(
+        found.name, found.family, found.config, network, files, found.entry, found.revision, format=read
+    )

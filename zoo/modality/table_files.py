@@ -1,0 +1,122 @@
+"""Rows of a table into CSV, TSV, Parquet or JSON lines, block by block; a file is there whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from zoo.datasets.table_files import Table
+from zoo.errors import MissingDependencyError, UsageError
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
+
+Add = Callable[[np.ndarray], None]
+"""Takes the next rows, (B, D)."""
+
+_ROWS_AT_ONCE = 65_536
+
+
+def save(table: Table, path: Path) -> None:
+    """A whole table with the names of its columns; values read back are equal. Raises as `writing` does."""
+    with writing(path, table.names) as add:
+        for first in range(0, len(table.values), _ROWS_AT_ONCE):
+            add(table.values[first : first + _ROWS_AT_ONCE])
+
+
+@contextmanager
+def writing(path: Path, names: Sequence[str], *, seed: int = 0, start: int = 0) -> Iterator[Add]:
+    """What the rows of a new file are given to, (B, D) of float64 at a time; the file is there once all are.
+
+    seed, start: of the samples, which JSON lines tell; see `record`. One that is there is replaced.
+    Raises UsageError for a name without one of `SUFFIXES`, MissingDependencyError for Parquet without pyarrow.
+    """
+    kind = path.suffix.lower()
+    if kind not in SUFFIXES:
+        raise UsageError(f"cannot write a table to {path}", hint=f"a file ends in {', '.join(SUFFIXES)}")
+    into = require_parquet() if kind == ".parquet" else None
+    with whole(path) as file:
+        if into is not None:
+            with _parquet(into, file, names) as add:
+                yield add
+            return
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        yield _lines(text, names, seed, start) if kind == ".jsonl" else _cells(text, names, kind)
+        text.flush()
+        text.detach()
+
+
+def require_parquet() -> Any:
+    """The module that writes Parquet. Raises MissingDependencyError."""
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingDependencyError(
+            "the package pyarrow, which writes Parquet, is not installed",
+            hint="pip install 'zoo-core[parquet]'",
+        ) from None
+    return parquet
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """A new file beside `path` that takes its name once it is written and flushed, and is removed if that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    try:
+        with aside.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def record(names: Sequence[str], values: np.ndarray, index: int, seed: int) -> dict[str, Any]:
+    """A row (D,) as JSON; `index` and `seed` draw it again."""
+    return {"index": index, "seed": seed, "values": dict(zip(names, values.tolist(), strict=True))}
+
+
+def csv_text(rows: Sequence[Sequence[Any]], kind: str = ".csv") -> str:
+    """Lines of CSV or TSV; a float is written with the digits that read back as the same float."""
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t" if kind == ".tsv" else ",", lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _cells(text: IO[str], names: Sequence[str], kind: str) -> Add:
+    text.write(csv_text([names], kind))
+    return lambda rows: (text.write(csv_text(rows.tolist(), kind)), None)[1]
+
+
+def _lines(text: IO[str], names: Sequence[str], seed: int, start: int) -> Add:
+    following = start
+
+    def add(rows: np.ndarray) -> None:
+        nonlocal following
+        for row in rows:
+            text.write(json.dumps(record(names, row, following, seed), ensure_ascii=False) + "\n")
+            following += 1
+
+    return add
+
+
+@contextmanager
+def _parquet(parquet: Any, file: IO[bytes], names: Sequence[str]) -> Iterator[Add]:
+    import pyarrow
+
+    schema = pyarrow.schema([(name, pyarrow.float64()) for name in names])
+    with parquet.ParquetWriter(file, schema) as writer:
+        yield lambda rows: writer.write_table(
+            pyarrow.Table.from_arrays([np.ascontiguousarray(column) for column in rows.T], schema=schema)
+        )
