@@ -1,11 +1,13 @@
 """Makes the built-in data sets again: tools/builtin_data.py FOLDER-OF-SOURCES [zoo/datasets/files]
 
 The same sources give the same bytes; the last lines say each file's size and sha256, for zoo/datasets/builtin.py.
-Needs numpy, scipy, scikit-learn 1.9 (which carries the digits) and soundfile 0.14 (whose FLAC encoder decides bytes).
+Needs numpy, scipy, scikit-learn 1.9 (which carries the digits), statsmodels 0.15 (which carries the sunspots) and
+soundfile 0.14 (whose FLAC encoder decides bytes).
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import importlib.util
 import io
@@ -41,6 +43,7 @@ def main() -> None:
         "emoji.zip": emoji(sources / "images/emoji-64.zip"),
         "drums.zip": drums(sources / "audio/samples"),
         "smiles.zip": smiles(sources / "molecules/nci-5k.smi"),
+        "sunspots.csv": sunspots(),
     }
     for name, content in made.items():
         (folder / name).write_bytes(content)
@@ -116,6 +119,18 @@ def smiles(source: Path) -> bytes:
     """One molecule a line, without the source's running number."""
     lines = [line.split("\t")[0] + "\n" for line in source.read_text(encoding="ascii").splitlines()]
     return archive({"nci-5k.smi": "".join(lines).encode()}, zipfile.ZIP_BZIP2)
+
+
+def sunspots() -> bytes:
+    """The yearly numbers in order, one a line, as statsmodels writes them; the years themselves are no frames."""
+    found = importlib.util.find_spec("statsmodels")  # its data needs none of what the package imports
+    assert found is not None
+    assert found.submodule_search_locations is not None
+    source = Path(found.submodule_search_locations[0]) / "datasets/sunspots/sunspots.csv"
+    rows = list(csv.DictReader(source.read_text(encoding="ascii").splitlines()))
+    years = [int(row["YEAR"]) for row in rows]
+    assert years == list(range(1700, 2009))
+    return "".join(f"{line}\n" for line in ("sunspots", *(row["SUNACTIVITY"] for row in rows))).encode()
 
 
 def archive(members: Mapping[str, bytes], compression: int) -> bytes:

@@ -12,7 +12,21 @@ if TYPE_CHECKING:
     from zoo.targets import Target
 
 _FLAGS = frozenset(
-    {"--json", "--quiet", "-q", "--yes", "-y", "--offline", "--compile", "--greedy", "--help", "--dry-run"}
+    {
+        "--json",
+        "--quiet",
+        "-q",
+        "--yes",
+        "-y",
+        "--offline",
+        "--compile",
+        "--greedy",
+        "--help",
+        "--dry-run",
+        "--states",
+        "--whole",
+        "--per-token",
+    }
 )
 """Options without a value. A word after any other option is taken for that option's value."""
 

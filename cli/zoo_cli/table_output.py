@@ -6,6 +6,7 @@ does when the context ends without an error.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -103,10 +104,10 @@ def json_lines(names: Sequence[str], seed: int, start: int) -> Iterator[Take]:
 @contextmanager
 def cells(names: Sequence[str]) -> Iterator[Take]:
     """CSV on standard output, for a program."""
-    from zoo.modality.table_files import csv_text
+    from zoo.modality.table_files import csv_numbers, csv_text
 
     terminal.out(csv_text([names]), end="")
-    yield lambda rows: terminal.out(csv_text(rows.tolist()), end="")
+    yield lambda rows: terminal.out(csv_numbers(rows), end="")
 
 
 @contextmanager
@@ -136,7 +137,7 @@ def _show(names: Sequence[str], rows: Sequence[np.ndarray], start: int) -> int:
     console = terminal.console(sys.stdout)
     numbers = ["", *map(str, range(start, start + len(rows)))]
     columns = [
-        [_heading(name), *(f"{row[column]:.6g}" for row in rows)]
+        [_heading(name), *_numbers([float(row[column]) for row in rows])]
         for column, name in enumerate(names[: console.width])
     ]
     shown = _fitting([numbers, *columns], console.width)
@@ -149,6 +150,15 @@ def _show(names: Sequence[str], rows: Sequence[np.ndarray], start: int) -> int:
     return len(shown) - 1
 
 
+def _numbers(values: Sequence[float]) -> list[str]:
+    """Six digits of the largest, and as many decimals for the others of a column."""
+    most = max(map(abs, values))
+    if not most or 1e-4 <= most < 1e9:
+        decimals = min(5, max(0, 5 - math.floor(math.log10(most)))) if most else 0
+        return [f"{value:.{decimals}f}" for value in values]
+    return [f"{value:.5e}" for value in values]
+
+
 def _heading(name: str) -> str:
     name = terminal.one_line(name)
     return name if len(name) <= _WIDEST else name[: _WIDEST - 1] + "…"
@@ -158,7 +168,8 @@ def _fitting(columns: Sequence[Sequence[str]], width: int) -> list[Sequence[str]
     """As many columns of cells as fit side by side, two blanks between; at least the first two."""
     from rich.cells import cell_len
 
-    room, found = width + 2, []
+    room = width + 2
+    found: list[Sequence[str]] = []
     for column in columns:
         room -= max(map(cell_len, column)) + 2
         if room < 0 and len(found) >= 2:

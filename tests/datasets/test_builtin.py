@@ -72,6 +72,7 @@ def test_shakespeare_is_the_text_of_the_recipes_own_script():
         ("emoji", "300 colour images of 64x64, 15 held out"),
         ("drums", "from 64 recordings"),
         ("smiles", "4,999 molecules of up to 276 tokens, 250 held out"),
+        ("sunspots", "1 sequence: 309 frames of 1 column, the last 15 held out"),
     ],
 )
 def test_each_is_read_by_its_modalitys_reader(name, summary):
@@ -119,3 +120,20 @@ def test_smiles_are_one_molecule_a_line():
     assert len(lines) == BUILT_IN["smiles"].count
     assert not any(blank in line for line in lines for blank in "\t ")
     assert lines[0] == "CC1=CC(=O)C=CC1=O"
+
+
+def test_sunspots_are_a_number_a_year_with_the_cycle_of_eleven_years():
+    [member] = find("sunspots").files()
+    name, *lines = member.read().decode("ascii").splitlines()
+    values = np.array(lines, np.float64)
+    assert (name, len(values)) == ("sunspots", BUILT_IN["sunspots"].count)
+    assert (values[0], values[1957 - 1700], values[-1]) == (5.0, 190.2, 2.9)
+    power = np.abs(np.fft.rfft(values - values.mean())) ** 2
+    assert len(values) / power.argmax() == pytest.approx(11.0, abs=0.5)
+
+
+def test_a_modality_reads_built_in_sets_that_it_can_take_for_its_own():
+    summary = read("sequence", "shakespeare", rules_class("sequence")(letters=True), seed=0).summary
+    assert summary == "42 sequences: 4,748,091 characters, 27 different ones, 2 sequences held out"
+    with pytest.raises(DataError, match="the built-in data mnist is image, but sequence or text is needed"):
+        read("sequence", "mnist", rules_class("sequence")(), seed=0)

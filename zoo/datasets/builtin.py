@@ -112,6 +112,16 @@ BUILT_IN = {
             27_135,
             "bbc77728fa837fb3eccde820a165304925f007fc46ce006aef72352c437499ab",
         ),
+        BuiltIn(
+            "sunspots",
+            "sequence",
+            "the yearly number of sunspots, 1700 to 2008",
+            309,
+            "public domain",
+            "sunspots.csv",
+            1_387,
+            "1cb74c0bf6188103106194c4895f8cba0bca94cfe2d606502152efbb5b8dd1b7",
+        ),
     )
 }
 """Every built-in set by its name."""

@@ -49,7 +49,8 @@ Batch = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
 class RowPasses:
     """`zoo.datasets.material.Passes` of the rows of an array, in memory or mapped from a file.
 
-    Only a batch is ever copied: of a mapped array as many rows are in memory as are asked for at once.
+    Only a batch is ever copied: of a mapped array as many rows are in memory as are asked for at once. An accelerator
+    with room to spare keeps this process's share from the first pass on.
     """
 
     def __init__(
@@ -68,14 +69,13 @@ class RowPasses:
         weights: (N,) of all rows; None is one each. A value x is given as (x - mean) / scale, both (D,), in `dtype`.
         """
         self._values, self._weights, self._chosen, self._team = values, weights, chosen, team
-        shifted = (mean is not None and bool(np.any(mean))) or (
-            scale is not None and bool(np.any(scale != 1))
-        )
-        self._mean = (
-            torch.from_numpy(np.zeros(values.shape[1]) if mean is None else mean) if shifted else None
-        )
-        self._scale = torch.from_numpy(np.ones(values.shape[1]) if scale is None else scale)
+        self._scaling: tuple[torch.Tensor, torch.Tensor] | None = None
+        mean = np.zeros(values.shape[1]) if mean is None else mean
+        scale = np.ones(values.shape[1]) if scale is None else scale
+        if mean.any() or (scale != 1).any():
+            self._scaling = torch.from_numpy(mean), torch.from_numpy(scale)
         self._dtype = dtype
+        self._kept: dict[int, list[Batch]] = {}  # on the device, by the size of batches
 
     @property
     def rows(self) -> int:
@@ -101,11 +101,26 @@ class RowPasses:
         return digest.hexdigest()
 
     def batches(self, size: int) -> Iterator[Batch]:
+        if size in self._kept:
+            yield from self._kept[size]
+            return
+        self._kept.clear()
+        bytes_ = self.rows // self._team.count * math.prod(self._values.shape[1:]) * self._dtype.itemsize
+        keeping = bytes_ <= _room(self._team.device)
+        kept: list[Batch] = []
         for first in range(0, self.rows, size):
             count = min(size, self.rows - first)
-            part = self._team.share(count)
-            if part.start < part.stop or first + count < self.rows:
-                yield self._batch(self._places(slice(first + part.start, first + part.stop)))
+            part, last = self._team.share(count), first + count == self.rows
+            if part.start == part.stop and last:
+                break
+            batch = self._batch(self._places(slice(first + part.start, first + part.stop)))
+            if keeping:
+                kept.append(batch)
+            if keeping and last:  # before it is given: who takes it may never ask for more
+                self._kept[size] = kept
+            yield batch
+        if keeping:
+            self._kept[size] = kept
 
     def some(self, count: int, noise: Noise) -> Batch:
         """As `zoo.datasets.material.Passes.some`, in order of their number."""
@@ -122,12 +137,18 @@ class RowPasses:
 
     def _batch(self, places: slice | np.ndarray) -> Batch:
         rows = tensor_of(self._values[places])
-        if self._mean is not None:
-            rows = rows.double().sub(self._mean).div_(self._scale)
-        rows = rows.to(self._team.device, self._dtype)
+        if self._scaling is not None:
+            mean, scale = self._scaling
+            rows = rows.double().sub(mean).div_(scale)
+        rows = rows.to(self._dtype).to(self._team.device)
         if self._weights is None:
             return rows
-        return rows, tensor_of(self._weights[places]).to(self._team.device, self._dtype)
+        return rows, tensor_of(self._weights[places]).to(self._dtype).to(self._team.device)
+
+
+def _room(device: torch.device) -> int:
+    """Bytes that a device may keep of rows, so that they need not come to it each pass."""
+    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
 
 
 def tensor_of(values: np.ndarray) -> torch.Tensor:

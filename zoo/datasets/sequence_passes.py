@@ -28,7 +28,7 @@ class SequencePasses:
         values: np.ndarray,
         starts: np.ndarray,
         lengths: np.ndarray,
-        format: Format,  # noqa: A002 - the field's word
+        form: Format,
         dtype: torch.dtype,
         *,
         numbers: np.ndarray | None = None,
@@ -39,7 +39,7 @@ class SequencePasses:
         numbers: what stands for each of the values, where these are symbols; None is themselves.
         """
         self._values, self._starts, self._lengths = values, starts, lengths
-        self._format, self._dtype, self._numbers, self._team = format, dtype, numbers, team
+        self._form, self._dtype, self._numbers, self._team = form, dtype, numbers, team
         self._columns = values.shape[1] if values.ndim > 1 else 1
 
     @property
@@ -86,6 +86,6 @@ class SequencePasses:
         return padded([self.sequence(number) for number in which.tolist()], self._dtype, self._team.device)
 
     def _prepared(self, values: np.ndarray) -> np.ndarray:
-        if self._format.symbols is None:
-            return self._format.columns.scaled(values)
+        if self._form.symbols is None:
+            return self._form.columns.scaled(values)
         return values.astype(np.int64) if self._numbers is None else self._numbers[values]

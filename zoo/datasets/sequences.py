@@ -1,9 +1,10 @@
-"""Sequences as a fit takes them: symbols or frames of numbers in order, and what is held out of them to measure on."""
+"""Sequences as a fit takes them: symbols or frames of numbers in order, and what is held out to measure on."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,17 @@ from zoo.datasets import previews, sequence_files
 from zoo.datasets.arrays import config_settings, evaluating
 from zoo.datasets.material import Rows
 from zoo.datasets.passes import ALONE, Team
-from zoo.datasets.sequence_files import SEQUENCE, Sequences, Wanted
+from zoo.datasets.sequence_files import Sequences, Wanted
 from zoo.datasets.sequence_passes import SequencePasses
+from zoo.datasets.sequence_split import Part, cut, divided
 from zoo.datasets.source import Source
-from zoo.datasets.split import split_rows
-from zoo.datasets.table_columns import Columns
-from zoo.errors import CapabilityError, DataError, UsageError
+from zoo.datasets.table_columns import Columns, few
+from zoo.errors import CapabilityError, DataError, UsageError, ZooWarning
 from zoo.family import Family
 from zoo.modality import sequence_format
-from zoo.modality.sequence_format import Format, few
-from zoo.modality.sequence_samples import content
+from zoo.modality.sequence_batches import log_likelihoods
+from zoo.modality.sequence_format import Format
+from zoo.modality.sequence_samples import SEQUENCE, content
 from zoo.settings import setting
 
 __all__ = ["SequenceMaterial", "SequenceRules", "Sequences", "read"]
@@ -75,22 +77,6 @@ def read(source: Source, rules: SequenceRules, seed: int) -> SequenceMaterial:
     return SequenceMaterial(sequence_files.read(members, wanted), rules, seed)
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some sequences of a material. starts, lengths: (n,) int64, where each lies among all frames.
-
-    given: (n,) how many of each one's first frames are only what the others are predicted from.
-    """
-
-    starts: np.ndarray
-    lengths: np.ndarray
-    given: np.ndarray
-
-    @property
-    def frames(self) -> int:
-        return int((self.lengths - self.given).sum())
-
-
 class SequenceMaterial:
     """A `zoo.datasets.material.Material` of sequences. `bind` comes before what fits, measures or draws."""
 
@@ -105,8 +91,8 @@ class SequenceMaterial:
         self._family: Family | None = None
         self._format: Format | None = None
         self._numbers: np.ndarray | None = None  # the model's number of each symbol of the data
-        self._learned = False
-        self._train, self._held_out = _divided(sequences, rules.held_out_share, seed)
+        self._learned = self._warned = False
+        self._train, self._held_out = divided(sequences.lengths, rules.held_out_share, seed)
         self.summary = self._summary()
 
     def learn(self, folder: Path) -> None:
@@ -120,8 +106,8 @@ class SequenceMaterial:
     def bind(self, family: Family, files: Mapping[str, Path]) -> dict[str, Any]:
         """Read what a frame is to the network; give what of a new network's config the data decides.
 
-        A network keeps the symbols and the scales that it was made with. Raises DataError when the data has symbols or
-        columns that the network does not know.
+        A network keeps the symbols and the scales that it was made with. Raises DataError when the data has symbols
+        or columns that the network does not know.
         """
         if sequence_format.FILE not in files:
             raise DataError(
@@ -137,26 +123,24 @@ class SequenceMaterial:
         self._family, self._format = family, found
         return config_settings(family, self._decided(found)) if self._learned else {}
 
-    def rows(self, network: nn.Module, seed: int) -> Rows:
+    def rows(self, network: nn.Module, seed: int) -> Rows:  # noqa: ARG002 - as the protocol has it
         """Nothing learns sequences by gradients yet."""
         raise CapabilityError(
             "sequences are fitted to, by families such as hmm; no network is trained on them by gradients"
         )
 
-    def passes(self, network: nn.Module, seed: int, team: Team) -> SequencePasses:
+    def passes(self, network: nn.Module, seed: int, team: Team) -> SequencePasses:  # noqa: ARG002 - as above
         """Batches of values (B, T) int64 symbols or (B, T, D) numbers, and lengths (B,).
 
         Numbers are float64 for a network of float64, else float32.
         """
-        return self._passes(_cut(self._train, self._rules.window), network, team)
+        return self._passes(cut(self._train, self._rules.window), network, team)
 
     def evaluate(self, network: nn.Module) -> dict[str, float]:
         """Bits a symbol, or nats a frame in the data's units, of the held-out sequences, whole; and how many frames.
 
         Infinite when the network says that one of them is impossible.
         """
-        from zoo.modality.sequence_model import log_likelihoods
-
         _, found = self._bound()
         part = self._held_out
         if not part.frames:
@@ -168,8 +152,9 @@ class SequenceMaterial:
             total = math.fsum(log_likelihoods(network, whole))
             total -= math.fsum(log_likelihoods(network, before))
         nats = -total / part.frames + found.columns.log_scale
-        if math.isnan(nats):  # what comes before is impossible itself
-            nats = math.inf
+        if not math.isfinite(nats):
+            nats = math.inf  # also where what comes before is impossible itself
+            self._warn_of_impossible()
         if found.symbols is None:
             return {"held_out_nats_per_frame": nats, "held_out_frames": part.frames}
         return {"held_out_bits_per_symbol": nats / math.log(2), "held_out_frames": part.frames}
@@ -189,6 +174,16 @@ class SequenceMaterial:
             path = stem.with_name(f"{stem.name}.csv")
             yield previews.write(path, content(path, samples, found))
 
+    def _warn_of_impossible(self) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                "what is held out is impossible under the model: it has symbols or steps that never came in what was "
+                "fitted to; pseudo-counts, such as config.emission_prior=0.1 of an hmm, keep them possible",
+                ZooWarning,
+                stacklevel=3,
+            )
+
     def _summary(self) -> str:
         own, count = self._sequences, len(self._sequences.lengths)
         frames = int(own.lengths.sum())
@@ -204,7 +199,7 @@ class SequenceMaterial:
         return said + (f"; {own.empty:,} empty ones left out" if own.empty else "")
 
     def _measured(self) -> Columns:
-        """Mean and standard deviation of the frames that are fitted to; a column that does not vary keeps its scale."""
+        """Mean and deviation of the frames that are fitted to; a column that does not vary keeps its scale."""
         values, wanted = self._sequences.values, np.zeros(len(self._sequences.values), bool)
         for start, length in zip(self._train.starts.tolist(), self._train.lengths.tolist(), strict=True):
             wanted[start : start + length] = True
@@ -219,6 +214,10 @@ class SequenceMaterial:
     def _decided(self, found: Format) -> dict[str, Any]:
         """Settings of a new network's config. A column of counts may be taken for symbols by who asks for that."""
         if found.symbols is not None:
+            if len(found.symbols) < 2:
+                raise DataError(
+                    f"the data has the symbol {found.symbols[0]!r} alone: there is nothing to learn"
+                )
             return {"emissions": "categorical", "symbols": len(found.symbols), "columns": 1}
         decided = {"columns": len(found.names)}
         if len(found.names) == 1 and found.columns.plain:
@@ -227,7 +226,7 @@ class SequenceMaterial:
                 decided["symbols"] = largest + 1
         return decided
 
-    def _passes(self, part: _Part, network: nn.Module, team: Team) -> SequencePasses:
+    def _passes(self, part: Part, network: nn.Module, team: Team) -> SequencePasses:
         _, found = self._bound()
         double = any(weight.dtype == torch.float64 for weight in network.parameters())
         dtype = torch.float64 if double else torch.float32
@@ -249,36 +248,6 @@ class SequenceMaterial:
                 "the sequences belong to no network yet: bind them to the files beside the weights first"
             )
         return self._family, self._format
-
-
-def _divided(sequences: Sequences, share: float, seed: int) -> tuple[_Part, _Part]:
-    """To fit to, and to measure on: whole sequences that the seed draws, or the last frames of the only one."""
-    lengths, starts = sequences.lengths, sequences.bounds()[:-1]
-    none = np.zeros(len(lengths), np.int64)
-    if len(lengths) > 1 or not share:
-        train, held_out = split_rows(len(lengths), share, seed)
-        return (
-            _Part(starts[train], lengths[train], none[train]),
-            _Part(starts[held_out], lengths[held_out], none[held_out]),
-        )
-    kept = int(lengths[0]) - max(1, round(int(lengths[0]) * share))
-    if kept < 1:
-        raise DataError(
-            f"of {lengths[0]} frames all are held out: nothing is left to fit to",
-            hint="more data, or a smaller share: --set data.held_out_share=0",
-        )
-    return _Part(starts, np.array([kept]), none), _Part(starts, lengths, np.array([kept]))
-
-
-def _cut(part: _Part, window: int | None) -> _Part:
-    """The sequences in pieces of `window` frames, the last of each perhaps shorter."""
-    if window is None:
-        return part
-    pieces = -(-part.lengths // window)
-    number = np.arange(int(pieces.sum())) - np.repeat(pieces.cumsum() - pieces, pieces)  # within its sequence
-    offsets = number * window
-    lengths = np.minimum(np.repeat(part.lengths, pieces) - offsets, window)
-    return _Part(np.repeat(part.starts, pieces) + offsets, lengths, np.zeros_like(lengths))
 
 
 def _numbered(own: Format, found: Format) -> np.ndarray:

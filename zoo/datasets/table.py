@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from zoo.datasets import image_files, previews, table_arrays, table_files
+from zoo.datasets import previews
 from zoo.datasets.arrays import (
     ArrayRows,
-    Pile,
     Selection,
     config_settings,
     device_of,
@@ -38,6 +37,7 @@ from zoo.datasets.table_columns import (
     unscaled,
 )
 from zoo.datasets.table_files import Table, chunks, read_table
+from zoo.datasets.table_gathering import Gathered, gather
 from zoo.errors import DataError, UsageError
 from zoo.family import Family
 from zoo.settings import setting
@@ -65,117 +65,30 @@ class TableRules:
 def read(source: Source, rules: TableRules, seed: int) -> TableMaterial:
     """The rows of CSV, TSV, Parquet and .npy files with the same columns, or of images, each pixel a column.
 
-    Raises UsageError and DataError as `zoo.datasets.table_files` does, and for a weight that is below 0.
+    Raises UsageError and DataError as `zoo.datasets.table_gathering.gather`.
     """
-    array = _array(source)
-    if array is not None:
-        return _of_array(array, rules, seed)
-    members = source.files(table_files.SUFFIXES)
-    names, wanted = _wanted(str(members[0]), table_files.column_names(members[0]), rules), rules.columns
-    stored = (*names, rules.weights) if rules.weights else names
-    pile, weights = Pile((len(names),), np.float64), Pile((), np.float64)
-    for member in members:
-        found = table_files.column_names(member, stored if wanted else ())
-        other = _wanted(str(member), found, rules)
-        if other != names:
-            raise DataError(f"{member} has the columns {few(other)}, but {members[0]} has {few(names)}")
-        done = 0
-        for part in chunks(member, _ROWS_AT_ONCE, stored):
-            pile.add(part[:, : len(names)])
-            if rules.weights:
-                weights.add(_weights(str(member), done, rules.weights, part[:, -1]))
-            done += len(part)
-    return TableMaterial(
-        Table(names, pile.array()), rules, seed, weights=weights.array() if rules.weights else None
-    )
-
-
-def _array(source: Source) -> table_arrays.ArrayTable | None:
-    """The one array that a source is; None for other files."""
-    if source.built_in is not None and source.built_in.modality == "image":
-        path = source.built_in.path()
-        if path.suffix == ".zip":
-            members = source.files((*image_files.SUFFIXES, ".jsonl"))
-            return table_arrays.of_images(
-                source.name, image_files.from_members(members, None, labels=False).pixels
-            )
-        return table_arrays.of_images(source.name, image_files.from_arrays(path, None, labels=False).pixels)
-    if source.path is None or source.path.is_dir():
-        return None
-    member = table_files.member_of(source.path)
-    return table_arrays.of_file(member) if table_files.is_array(member) else None
-
-
-def _of_array(array: table_arrays.ArrayTable, rules: TableRules, seed: int) -> TableMaterial:
-    """All columns stay where they are; some of them are gathered."""
-    names = _wanted(array.name, array.names, rules)
-    if names == array.names:
-        for _ in table_arrays.checked(array):
-            pass
-        return TableMaterial(Table(names, array.values), rules, seed, image=array.image)
-    pile, weights = Pile((len(names),), array.values.dtype), Pile((), np.float64)
-    stored = [array.names.index(name) for name in ((*names, rules.weights) if rules.weights else names)]
-    for part in table_arrays.checked(array, _ROWS_AT_ONCE, stored):
-        pile.add(part[:, : len(names)])
-        if rules.weights:
-            weights.add(_weights(array.name, weights.rows, rules.weights, part[:, -1]))
-    return TableMaterial(
-        Table(names, pile.array()), rules, seed, weights=weights.array() if rules.weights else None
-    )
-
-
-def _wanted(file: str, names: tuple[str, ...], rules: TableRules) -> tuple[str, ...]:
-    """The columns that are learned from. Raises UsageError for one that the file does not have, or for none."""
-    for name in (*rules.columns, *([rules.weights] if rules.weights else [])):
-        if name not in names:
-            said = "weights" if name == rules.weights else "columns"
-            raise UsageError(f"data.{said} names {name!r}, but {file} has {few(names)}")
-    if rules.weights in rules.columns:
-        raise UsageError(f"data.weights names {rules.weights!r}, which is among data.columns too")
-    wanted = rules.columns or tuple(name for name in names if name != rules.weights)
-    if not wanted:
-        raise UsageError(f"{file} has no column but the weights {rules.weights!r}: there is nothing to learn")
-    return wanted
-
-
-def _weights(file: str, done: int, name: str, values: np.ndarray) -> np.ndarray:
-    """Weights of the rows after the first `done`, (rows,) float64."""
-    wrong = np.flatnonzero(values < 0)
-    if len(wrong):
-        raise DataError(
-            f"{file}: row {done + int(wrong[0]) + 1}, column {name!r} is {values[wrong[0]]}, but a weight is at "
-            "least 0"
-        )
-    return values.astype(np.float64)
+    return TableMaterial(gather(source, rules.columns, rules.weights), rules, seed)
 
 
 class TableMaterial:
     """A `zoo.datasets.material.Material` of a table. `bind` comes before what trains, fits, measures or draws."""
 
-    def __init__(
-        self,
-        table: Table,
-        rules: TableRules,
-        seed: int,
-        *,
-        weights: np.ndarray | None = None,
-        image: ImageShape | None = None,
-    ) -> None:
-        """weights: (N,) of the rows. image: what the columns are pixels of. Raises DataError when nothing is left."""
-        self._table, self._rules, self._seed = table, rules, seed
-        self._weights, self._image = weights, image
+    def __init__(self, data: Gathered, rules: TableRules, seed: int) -> None:
+        """Raises DataError when there are no rows, or none is left to train on."""
+        self._table, self._weights, self._image = data.table, data.weights, data.image
+        self._rules, self._seed = rules, seed
         self._family: Family | None = None
         self._columns: Columns | None = None
-        count = len(table.values)
+        count = len(self._table.values)
         if not count:
             raise DataError("the table has no rows")
         self._train: np.ndarray | None = None  # all, without a list of their numbers
         self._held_out = np.zeros(0, np.int64)
         if rules.held_out_share:
             self._train, self._held_out = split_rows(count, rules.held_out_share, seed)
-        weighted = f", weighted by {rules.weights!r}" if weights is not None else ""
+        weighted = f", weighted by {rules.weights!r}" if data.weights is not None else ""
         self.summary = (
-            f"{count:,} rows of {len(table.names)} columns{weighted}, {len(self._held_out):,} held out"
+            f"{count:,} rows of {len(self._table.names)} columns{weighted}, {len(self._held_out):,} held out"
         )
 
     def learn(self, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ SUFFIXES = (".csv", ".tsv", ".parquet", *table_arrays.SUFFIXES)
 
 _MOST_CHARACTERS = 2**24  # of a line
 _ROWS_AT_ONCE = 65_536
+_RECORDS_AT_ONCE = 1024  # lines of text that are numbers together
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,26 +136,43 @@ def _text_chunks(
     records = _records(member, stream)
     names = _text_names(member, records)
     chosen = [(name, names.index(name)) for name in _chosen(member, names, columns)]
-    waiting: list[list[float]] = []
-    for row, cells in enumerate(records, 1):
-        if len(cells) != len(names):
-            raise DataError(f"{member}: row {row} has {len(cells)} cells, but there are {len(names)} columns")
-        waiting.append(_numbers(member, row, chosen, cells))
-        if len(waiting) == rows:
-            yield np.array(waiting)
-            waiting.clear()
-    if waiting:
-        yield np.array(waiting)
+    parts: list[np.ndarray] = []
+    row = gathered = 0
+    while block := list(itertools.islice(records, min(_RECORDS_AT_ONCE, rows - gathered))):
+        parts.append(_numbers(member, row + 1, len(names), chosen, block))
+        row += len(block)
+        gathered += len(block)
+        if gathered == rows:
+            yield np.concatenate(parts)
+            parts, gathered = [], 0
+    if parts:
+        yield np.concatenate(parts)
 
 
-def _numbers(member: Member, row: int, chosen: Sequence[tuple[str, int]], cells: list[str]) -> list[float]:
-    """The chosen cells of a row; they are looked at one by one only when something among them is odd."""
+def _numbers(
+    member: Member, first: int, columns: int, chosen: Sequence[tuple[str, int]], block: list[list[str]]
+) -> np.ndarray:
+    """The chosen cells of the rows from `first` on, all at once; one by one only when something is odd."""
+    places = [at for _, at in chosen]
     try:
-        values = [float(cells[at]) for _, at in chosen]
-        plain = math.isfinite(sum(values)) and "_" not in "".join(cells)
-    except ValueError:
+        cells = (
+            list(itertools.chain.from_iterable(block))
+            if places == list(range(columns))
+            else [record[at] for record in block for at in places]
+        )
+        values = np.array(list(map(float, cells)))
+        plain = set(map(len, block)) == {columns} and bool(np.isfinite(values).all())
+        plain = plain and "_" not in "".join(cells)
+    except (ValueError, IndexError):
         plain = False
-    return values if plain else [_number(member, row, name, cells[at]) for name, at in chosen]
+    if plain:
+        return values.reshape(len(block), len(places))
+    odd = []
+    for row, record in enumerate(block, first):
+        if len(record) != columns:
+            raise DataError(f"{member}: row {row} has {len(record)} cells, but there are {columns} columns")
+        odd.append([_number(member, row, name, record[at]) for name, at in chosen])
+    return np.array(odd)
 
 
 def _number(member: Member, row: int, name: str, text: str) -> float:

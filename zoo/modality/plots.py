@@ -70,11 +70,17 @@ def grid_png(values: np.ndarray, image: ImageShape) -> bytes:
 def plot_png(table: Table, title: str, *, density: Density | None = None, rows: int = 0) -> bytes:
     """A histogram of one column, a scatter plot of two, of more what pairs of the first six look like."""
     figure = require_figure()
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     values, names = table.values[:MOST_ROWS], [_name(name) for name in table.names]
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.any():
+        raise UsageError("no row has finite numbers alone: there is nothing to draw")
+    values = values[finite]
     shown = min(len(names), MOST_COLUMNS)
-    made = figure(figsize=_size(shown), dpi=_DOTS_PER_INCH, layout="constrained")
-    notes = safe_text(title) + _notes(names[shown:], len(values), max(rows, len(table.values)))
-    made.get_layout_engine().set(w_pad=0.1, h_pad=0.1)  # inches; type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)  # inches
+    made = figure(figsize=_size(shown), dpi=_DOTS_PER_INCH, layout=layout)
+    notes = safe_text(title) + _notes(names[shown:], len(finite), max(rows, len(table.values)))
     if shown <= 2:
         axes = made.add_subplot()
         axes.set_title(notes, fontsize=11, color=_DARK, parse_math=False, pad=12)
@@ -175,8 +181,11 @@ def _scatter(axes: Axes, values: np.ndarray, names: Sequence[str]) -> None:
 
 
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray, *, size: float) -> None:
-    opacity = float(np.clip(30 / math.sqrt(len(x)), 0.12, 0.7))
-    axes.scatter(x, y, s=size if len(x) < 2000 else size / 2, alpha=opacity, color=_COLOUR, linewidths=0)
+    """size: of a point, in square points, among a thousand; where there are more, they are smaller and fainter."""
+    many = len(x)
+    opacity = float(np.clip(2.4 * size / math.sqrt(many), 0.05, 0.7))
+    size *= 2.0 if many < 200 else 1.0 if many < 2000 else 0.5
+    axes.scatter(x, y, s=size, alpha=opacity, color=_COLOUR, linewidths=0)
 
 
 def _pairs(figure: Figure, values: np.ndarray, names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.datasets.table_columns import Columns, few, unscaled
+from zoo.datasets.table_columns import Columns, few
 from zoo.errors import DataError
 
 FILE = "sequence.json"
@@ -56,8 +56,8 @@ class Format:
     def encode(self, given: Given, *, what: str = "the sequence", goes_on: bool = False) -> np.ndarray:
         """A sequence for the network: symbols as (T,) int64, numbers as (T, D) float64, scaled. T may be 0 here.
 
-        what: names the sequence in errors. goes_on: a blank at the end of folded text stays, since more follows. Raises DataError for unknown symbols, for frames of other columns and for
-        what is no finite number.
+        what: names the sequence in errors. goes_on: a blank at the end of folded text stays, since more follows.
+        Raises DataError for unknown symbols, for frames of other columns and for what is no finite number.
         """
         if self.symbols is not None:
             return self._encode_symbols(given, what, goes_on=goes_on)
@@ -66,9 +66,12 @@ class Format:
     def checked(self, given: Given, *, what: str = "the sequence") -> np.ndarray:
         """Frames of numbers as (T, D) float64, in their own units. Raises DataError as `encode` does."""
         try:
-            frames = np.asarray(given, np.float64)
+            as_given = np.asarray(given)
+            frames = as_given.astype(np.float64)
         except (TypeError, ValueError):
-            raise DataError(f"{what} is not made of numbers, but the model's frames are") from None
+            as_given = np.asarray("")
+        if as_given.dtype.kind == "U":
+            raise DataError(f"{what} is not made of numbers, but the model's frames are")
         frames = frames[:, None] if frames.ndim == 1 else frames
         if frames.ndim != 2 or frames.shape[1] != len(self.names):
             raise DataError(

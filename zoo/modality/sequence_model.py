@@ -5,7 +5,8 @@ Shapes: T frames, D columns, S hidden states, V symbols.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import collections
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,12 @@ from zoo.datasets.table_columns import numbered, unscaled
 from zoo.errors import CapabilityError, UsageError
 from zoo.modality import sequence_format
 from zoo.modality.sequence import SequenceControls
-from zoo.modality.sequence_format import Format, Given
+from zoo.modality.sequence_batches import BATCH_SIZE, batch, batches, log_likelihoods
+from zoo.modality.sequence_format import Format, Given, folded
 from zoo.modality.sequence_samples import Drawn, SequenceSample
 from zoo.modality.text import TextPiece, TextSample
 from zoo.model import Model
-from zoo.nn.padding import Batch, groups, padded
+from zoo.nn.padding import Batch
 from zoo.noise import Noise
 from zoo.settings import make
 
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zoo.targets import Target
-
-BATCH_SIZE = 64
-"""Sequences computed together unless asked otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +94,9 @@ class SequenceModel(Model):
         _at_least_one("batch_size", batch_size)
         for at in range(start, start + count, batch_size):
             rows = min(batch_size, start + count - at)
-            last = None
-            for last in self._draw(rows, Noise(seed, at), asked, encoded):
-                pass
-            assert last is not None  # length is at least 1
-            states, frames = last
+            [(states, frames)] = collections.deque(
+                self._draw(rows, Noise(seed, at), asked, encoded), maxlen=1
+            )
             for row in range(rows):
                 yield SequenceSample(
                     at + row,
@@ -143,7 +140,9 @@ class SequenceModel(Model):
         """
         encoded = self.encoded(sequences)
         self._method("log_prob")
-        found = log_likelihoods(self.network, encoded, batch_size=batch_size)
+        size = BATCH_SIZE if batch_size is None else batch_size
+        _at_least_one("batch_size", size)
+        found = log_likelihoods(self.network, encoded, size)
         unscaled_by = self.format.columns.log_scale
         return tuple(value - len(one) * unscaled_by for value, one in zip(found, encoded, strict=True))
 
@@ -156,8 +155,8 @@ class SequenceModel(Model):
         encoded = self.encoded(sequences)
         viterbi = self._method("viterbi")
         found: dict[int, tuple[np.ndarray, float]] = {}
-        for group, batch in self._batches(encoded):
-            paths, values = viterbi(batch)
+        for group, some in batches(self.network, encoded):
+            paths, values = viterbi(some)
             for number, path, value in zip(group.tolist(), paths.cpu().numpy(), values.tolist(), strict=True):
                 frames = len(encoded[number])
                 found[number] = path[:frames], value - frames * self.format.columns.log_scale
@@ -169,8 +168,8 @@ class SequenceModel(Model):
         encoded = self.encoded(sequences)
         posterior = self._method("posterior")
         found: dict[int, np.ndarray] = {}
-        for group, batch in self._batches(encoded):
-            for number, table in zip(group.tolist(), posterior(batch).cpu().numpy(), strict=True):
+        for group, some in batches(self.network, encoded):
+            for number, table in zip(group.tolist(), posterior(some).cpu().numpy(), strict=True):
                 found[number] = table[: len(encoded[number])]
         return [found[number] for number in range(len(encoded))]
 
@@ -179,8 +178,8 @@ class SequenceModel(Model):
         encoded = self.encoded(sequences)
         predict = self._method("predict_next")
         found: dict[int, Prediction] = {}
-        for group, batch in self._batches(encoded):
-            states, frames = (table.cpu().numpy() for table in predict(batch))
+        for group, some in batches(self.network, encoded):
+            states, frames = (table.cpu().numpy() for table in predict(some))
             restores = self.format.symbols is None and frames.shape[1] == len(self.format.names)
             frames = self.format.columns.restored(frames) if restores else frames
             for row, number in enumerate(group.tolist()):
@@ -202,7 +201,7 @@ class SequenceModel(Model):
         return found
 
     def prompt(self, text: str) -> Given | None:
-        """The sequence that a prompt written as text means; None for no text.
+        """The sequence that a prompt written as text means, folded where the model's letters are; None for no text.
 
         Raises UsageError for a model whose frames are numbers.
         """
@@ -213,7 +212,9 @@ class SequenceModel(Model):
                 f"prompt is text, but the frames of {self.name} are numbers: {', '.join(self.format.names)[:200]}",
                 hint="give frames: --prefix FILE.csv, or an array from Python",
             )
-        return text if self.format.text else text.split()
+        if self.format.text:
+            return folded(text, goes_on=True) if self.format.letters else text
+        return text.split()
 
     def _several(self, given: Any) -> list[Given]:
         if isinstance(given, torch.Tensor):
@@ -222,7 +223,7 @@ class SequenceModel(Model):
             return [given]
         return [one.cpu().numpy() if isinstance(one, torch.Tensor) else one for one in given]
 
-    def _encoded_prompt(self, given: Given | None) -> tuple[Batch | None, Drawn | None]:
+    def _encoded_prompt(self, given: Any) -> tuple[Batch | None, Drawn | None]:
         """For the network, and as a person gets it back; None for nothing to go on from."""
         if isinstance(given, torch.Tensor):
             given = given.cpu().numpy()
@@ -232,7 +233,7 @@ class SequenceModel(Model):
         if not len(encoded):
             return None, None
         shown = self.format.decode(encoded) if self.format.symbols else self.format.checked(given)
-        return self._batch([encoded]), shown
+        return batch(self.network, [encoded]), shown
 
     def _draw(
         self, rows: int, noise: Noise, controls: SequenceControls, prompt: Batch | None
@@ -263,13 +264,6 @@ class SequenceModel(Model):
                 yield TextPiece(index, text, sample)
             done = frames.shape[1]
 
-    def _batches(self, encoded: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Batch]]:
-        for group in groups(_lengths(encoded), BATCH_SIZE, _columns(encoded)):
-            yield group, self._batch([encoded[number] for number in group.tolist()])
-
-    def _batch(self, encoded: Sequence[np.ndarray]) -> Batch:
-        return padded(encoded, _dtype(self.network, encoded), self.device)
-
     def _controls(self, controls: SequenceControls | None, values: dict[str, Any]) -> SequenceControls:
         if controls is not None and values:
             raise UsageError(f"give either controls or {', '.join(values)}, not both")
@@ -283,39 +277,6 @@ class SequenceModel(Model):
         if not callable(method):
             raise CapabilityError(f"{self.name}: the network has no `{name}`")
         return method
-
-
-def log_likelihoods(
-    network: nn.Module, encoded: Sequence[np.ndarray], *, batch_size: int | None = None
-) -> tuple[float, ...]:
-    """`network.log_prob` of each sequence, (T,) or (T, D) as the network takes them, in nats."""
-    _at_least_one("batch_size", BATCH_SIZE if batch_size is None else batch_size)
-    found = np.empty(len(encoded))
-    if not encoded:
-        return ()
-    weight = next(network.parameters())
-    with torch.no_grad():
-        for group in groups(_lengths(encoded), batch_size or BATCH_SIZE, _columns(encoded)):
-            some = [encoded[number] for number in group.tolist()]
-            batch = padded(some, _dtype(network, some), weight.device)
-            found[group] = network.log_prob(batch).double().cpu().numpy()  # type: ignore[operator]
-    return tuple(found.tolist())
-
-
-def _lengths(encoded: Sequence[np.ndarray]) -> np.ndarray:
-    return np.array([len(one) for one in encoded], np.int64)
-
-
-def _columns(encoded: Sequence[np.ndarray]) -> int:
-    return encoded[0].shape[1] if encoded[0].ndim > 1 else 1
-
-
-def _dtype(network: nn.Module, encoded: Sequence[np.ndarray]) -> torch.dtype:
-    """int64 for symbols, for numbers float64 where the network computes in it, else float32."""
-    if encoded[0].dtype == np.int64:
-        return torch.int64
-    double = any(weight.dtype == torch.float64 for weight in network.parameters())
-    return torch.float64 if double else torch.float32
 
 
 def _at_least_one(name: str, value: int) -> None:

@@ -51,26 +51,26 @@ class SequenceSample:
         return self.prompt + self.drawn  # type: ignore[operator] # both are text, or lists
 
 
-def record(sample: SequenceSample, format: Format, *, states: bool = False) -> dict[str, Any]:  # noqa: A002
+def record(sample: SequenceSample, form: Format, *, states: bool = False) -> dict[str, Any]:
     """A sample as JSON: what it goes on from as `prompt`, and the new frames alone, by the kind they are of.
 
     states: whether the hidden state of each new frame is told.
     """
     said: dict[str, Any] = {"index": sample.index, "seed": sample.seed}
-    if format.text:
-        numbers = [format.numbers[symbol] for symbol in sample.drawn]
+    if form.text:
+        numbers = [form.numbers[symbol] for symbol in sample.drawn]
         said |= {"prompt": sample.prompt or "", "text": sample.drawn, "tokens": numbers, "finish": "length"}
-    elif format.symbols is not None:
+    elif form.symbols is not None:
         said |= {"prompt": sample.prompt or [], "symbols": sample.drawn}
     else:
         prompt = [] if sample.prompt is None else np.asarray(sample.prompt).tolist()
-        said |= {"columns": list(format.names), "prompt": prompt, "frames": np.asarray(sample.drawn).tolist()}
+        said |= {"columns": list(form.names), "prompt": prompt, "frames": np.asarray(sample.drawn).tolist()}
     return said | ({"states": told_states(sample).tolist()} if states else {})
 
 
-def heads(format: Format, *, states: bool = False) -> list[str]:  # noqa: A002
+def heads(form: Format, *, states: bool = False) -> list[str]:
     """The names above `rows`."""
-    return [SEQUENCE, *format.names, *([STATE] if states else [])]
+    return [SEQUENCE, *form.names, *([STATE] if states else [])]
 
 
 def rows(sample: SequenceSample, *, states: bool = False) -> Iterator[list[Any]]:
@@ -98,9 +98,9 @@ def delimited(rows: Iterable[Sequence[Any]], delimiter: str = ",") -> str:
     return text.getvalue()
 
 
-def check(path: Path, format: Format) -> None:  # noqa: A002
+def check(path: Path, form: Format) -> None:
     """Raises UsageError when no file of this name can hold such sequences."""
-    if path.suffix.lower() == ".txt" and not format.text:
+    if path.suffix.lower() == ".txt" and not form.text:
         raise UsageError(
             f"cannot write to {path}: the model's frames are no characters", hint="name a .csv or .jsonl file"
         )
@@ -109,9 +109,9 @@ def check(path: Path, format: Format) -> None:  # noqa: A002
 def content(
     path: Path,
     samples: Sequence[SequenceSample],
-    format: Format,
+    form: Format,
     *,
-    states: bool = False,  # noqa: A002
+    states: bool = False,
 ) -> bytes:
     """What a file of this name holds: whole texts, or the new frames alone. All samples are of one length.
 
@@ -126,7 +126,7 @@ def content(
         np.save(file, np.array(drawn), allow_pickle=False)
         return file.getvalue()
     if kind == ".jsonl":
-        lines = (json.dumps(record(sample, format, states=states), ensure_ascii=False) for sample in samples)
+        lines = (json.dumps(record(sample, form, states=states), ensure_ascii=False) for sample in samples)
         return "".join(f"{line}\n" for line in lines).encode()
     body = [row for sample in samples for row in rows(sample, states=states)]
-    return delimited([heads(format, states=states), *body], "\t" if kind == ".tsv" else ",").encode()
+    return delimited([heads(form, states=states), *body], "\t" if kind == ".tsv" else ",").encode()

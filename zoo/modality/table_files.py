@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -83,20 +84,35 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def record(names: Sequence[str], values: np.ndarray, index: int, seed: int) -> dict[str, Any]:
-    """A row (D,) as JSON; `index` and `seed` draw it again."""
-    return {"index": index, "seed": seed, "values": dict(zip(names, values.tolist(), strict=True))}
+    """A row (D,) as JSON; `index` and `seed` draw it again. What is no finite number is None."""
+    said = (value if math.isfinite(value) else None for value in values.tolist())
+    return {"index": index, "seed": seed, "values": dict(zip(names, said, strict=True))}
 
 
 def csv_text(rows: Sequence[Sequence[Any]], kind: str = ".csv") -> str:
-    """Lines of CSV or TSV; a float is written with the digits that read back as the same float."""
+    """Lines of CSV or TSV, of text and numbers."""
     text = io.StringIO()
-    csv.writer(text, delimiter="\t" if kind == ".tsv" else ",", lineterminator="\n").writerows(rows)
+    csv.writer(text, delimiter=_delimiter(kind), lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+def csv_numbers(rows: np.ndarray, kind: str = ".csv") -> str:
+    """As `csv_text`, rows (B, D) of float64, with the digits that read back as the same."""
+    delimiter = _delimiter(kind)
+    return "".join(delimiter.join(map(repr, row)) + "\n" for row in rows.tolist())
+
+
+def _delimiter(kind: str) -> str:
+    return "\t" if kind == ".tsv" else ","
 
 
 def _cells(text: IO[str], names: Sequence[str], kind: str) -> Add:
     text.write(csv_text([names], kind))
-    return lambda rows: (text.write(csv_text(rows.tolist(), kind)), None)[1]
+
+    def add(rows: np.ndarray) -> None:
+        text.write(csv_numbers(rows, kind))
+
+    return add
 
 
 def _lines(text: IO[str], names: Sequence[str], seed: int, start: int) -> Add:

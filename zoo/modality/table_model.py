@@ -126,7 +126,7 @@ class TableModel(Model):
             with torch.inference_mode():
                 drawn = network.sample(rows, Noise(seed, start + first), controls)
                 [last] = collections.deque(drawn, maxlen=1)
-            values = self.layout.restored(last.double().cpu().numpy())
+            values = self.layout.restored(last.cpu().double().numpy())
             for column, value in given.items():
                 values[:, column] = value  # exactly, whatever the network's precision
             yield values
@@ -168,7 +168,7 @@ class TableModel(Model):
             for first in range(0, len(rows), size):
                 part = self._finite(rows, slice(first, first + size))
                 scaled = torch.from_numpy(self.layout.scaled(part))
-                found.append(of_rows(scaled.to(like.device, like.dtype)).cpu())
+                found.append(of_rows(scaled.to(like.dtype).to(like.device)).cpu())
         together = torch.cat(found)
         return (together.double() if together.is_floating_point() else together).numpy()
 

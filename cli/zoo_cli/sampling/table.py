@@ -70,7 +70,7 @@ def _sample(
             f"{model} comes after options that may be its own",
             hint=f"MODEL comes first: zoo sample {model} ...",
         )
-    controls = settings.make(controls_class, asked, what=f"zoo sample {target.name}")
+    controls: Any = settings.make(controls_class, asked, what=f"zoo sample {target.name}")
     path = table_output.file(output, table_output.SAVED, replace=yes) if output else None
     if seed is None:
         seed = random_seed()
@@ -78,17 +78,31 @@ def _sample(
     loaded = load(target, device=device, dtype=dtype, offline=offline, quiet=quiet)
     from zoo.modality.table_model import BATCH_SIZE
 
+    drawn = _drawn(loaded, path, count, as_json=as_json)
     parts = loaded.parts(
-        count, seed=seed, start=start, batch_size=batch_size or BATCH_SIZE, controls=controls
+        drawn, seed=seed, start=start, batch_size=batch_size or BATCH_SIZE, controls=controls
     )
     outputs = _outputs(loaded, path, count, seed, start, as_json=as_json)
-    if terminal.is_terminal(sys.stderr) and not quiet and count > (batch_size or BATCH_SIZE):
-        outputs.append(table_output.counter(count))
+    if terminal.is_terminal(sys.stderr) and not quiet and drawn > (batch_size or BATCH_SIZE):
+        outputs.append(table_output.counter(drawn))
     table_output.send(parts, outputs)
     if path is not None:
-        what = "image" if path.suffix.lower() == ".png" and loaded.image is not None else "row"
-        done = "drew" if path.suffix.lower() == ".png" else "saved"
-        terminal.note(f"{done} {count:,} {what}{'s' * (count != 1)} to {output}", quiet=quiet)
+        terminal.note(_done(loaded, path, output, count, drawn), quiet=quiet)
+
+
+def _drawn(model: TableModel, path: Path | None, count: int, *, as_json: bool) -> int:
+    """How many of the rows are needed: a plot shows no more than `zoo.modality.plots.MOST_ROWS`."""
+    from zoo.modality import plots
+
+    plotted = path is not None and path.suffix.lower() == ".png" and model.image is None
+    return min(count, plots.MOST_ROWS) if plotted and not as_json else count
+
+
+def _done(model: TableModel, path: Path, asked: Path | None, count: int, drawn: int) -> str:
+    picture = path.suffix.lower() == ".png"
+    what = "image" if picture and model.image is not None else "row"
+    some = f"the first {drawn:,} of " if drawn < count else ""
+    return f"{'drew' if picture else 'saved'} {some}{count:,} {what}{'s' * (count != 1)} to {asked}"
 
 
 def _outputs(
@@ -102,7 +116,8 @@ def _outputs(
     if path is not None:
         table_output.require(path, image=model.image is not None)
         if path.suffix.lower() == ".png":
-            outputs.append(table_output.picture(path, model, count, model.name))
+            title = model.name if model.entry else Path(model.name).name  # of a folder not all its path
+            outputs.append(table_output.picture(path, model, count, title))
         else:
             outputs.append(table_files.writing(path, model.columns, seed=seed, start=start))
     if as_json:

@@ -94,6 +94,17 @@ def test_float32_agrees_to_its_own_precision():
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
+def test_float32_keeps_its_digits_far_from_zero(covariance):
+    """Densities of float64 rows far away, as float32 near zero would have them."""
+    means, covariances, weights = parameters(covariance)
+    far = build(GMMConfig(4, 3, covariance, precision="float32"))
+    far.start(means.round() + 2**20, covariances, weights)
+    near = build(GMMConfig(4, 3, covariance, precision="float32"))
+    near.start(means.round(), covariances, weights)
+    assert torch.allclose(far.log_prob(rows() + 2**20), near.log_prob(rows()), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
 def test_a_marginal_times_its_conditional_is_the_joint(covariance):
     model, x = mixture(covariance), rows(5)
     joint, known = model.log_prob(x), model.marginal([3, 1]).log_prob(x[:, [3, 1]])

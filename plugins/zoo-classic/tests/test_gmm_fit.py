@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import threading
 import warnings
 from typing import Any
 
@@ -242,45 +241,6 @@ def test_the_number_of_threads_changes_no_bit_and_is_left_as_it_was(batch_rows):
     assert torch.equal(found[0], found[2])
 
 
-class Share(TensorPasses):
-    """One of two processes' share of the rows, in two threads that wait for one another."""
-
-    def __init__(
-        self, x: torch.Tensor, mine: slice, slots: list[Any], barrier: threading.Barrier, place: int
-    ) -> None:
-        super().__init__(x)
-        self._mine, self._slots, self._barrier, self._place = mine, slots, barrier, place
-
-    def batches(self, size: int) -> Any:
-        return TensorPasses(self._rows[self._mine]).batches(size)
-
-    def total(self, value: torch.Tensor) -> torch.Tensor:
-        self._slots[self._place] = value.clone()
-        self._barrier.wait(20)
-        summed = self._slots[0] + self._slots[1]
-        self._barrier.wait(20)
-        return summed
-
-
-@pytest.mark.parametrize("batch_rows", [0, 50])
-def test_two_processes_with_unequal_shares_fit_one_model(batch_rows):
-    x, slots, barrier = blobs(), [None, None], threading.Barrier(2)
-    models = [started(x, batch_rows=batch_rows) for _ in range(2)]
-    shares = [
-        Share(x, part, slots, barrier, place) for place, part in enumerate((slice(110), slice(110, 400)))
-    ]
-    threads = [threading.Thread(target=fitted, args=(m, s, 9)) for m, s in zip(models, shares, strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert all(torch.equal(a, b) for a, b in zip(*(m.parameters() for m in models), strict=True))
-    if not batch_rows:
-        alone = started(x)
-        fitted(alone, TensorPasses(x), 9)
-        assert torch.allclose(models[0].means, alone.means, rtol=1e-9)
-
-
 seeds = st.integers(0, 10_000)
 
 
@@ -327,10 +287,11 @@ def test_a_weighted_row_counts_as_that_many_rows(seed, covariance):
     )
 
 
-def test_an_empty_component_begins_anew_with_a_warning():
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_an_empty_component_begins_anew_with_a_warning(covariance):
     x = blobs()
-    model = build(GMMConfig(3, 3))
-    means, covariances, weights = start_of(x, "full")
+    model = build(GMMConfig(3, 3, covariance))
+    means, covariances, weights = start_of(x, covariance)
     means[2] = 1e9
     model.start(means, covariances, weights)
     with pytest.warns(ZooWarning, match="1 of 3 components were empty"):
@@ -341,9 +302,10 @@ def test_an_empty_component_begins_anew_with_a_warning():
     assert x.amax(dim=0).ge(model.means[2]).all()
 
 
-def test_a_component_that_collapses_on_one_row_begins_anew():
+@pytest.mark.parametrize("covariance", ["full", "diagonal", "spherical"])
+def test_a_component_that_collapses_on_one_row_begins_anew(covariance):
     x = torch.cat([blobs(100, apart=0.1), torch.full((1, 3), 1e6, dtype=torch.float64)])
-    model = build(GMMConfig(3, 2, regularisation=0.0))
+    model = build(GMMConfig(3, 2, covariance, regularisation=0.0))
     with pytest.warns(ZooWarning, match="degenerate"):
         fitted(model, TensorPasses(x), 5)
     assert all(value.isfinite().all() for value in model.parameters())
@@ -396,6 +358,27 @@ def test_rows_that_are_all_the_same_are_fitted_by_one_component():
     fitted(model, TensorPasses(x), 3)
     assert model.means.tolist() == [[3.0, 3.0]]
     assert model.covariances[0].diagonal().tolist() == pytest.approx([1e-6, 1e-6])
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_rows_that_are_all_the_same_need_a_regularisation(covariance):
+    x = TensorPasses(torch.full((20, 2), 3.0, dtype=torch.float64))
+    with pytest.raises(DataError, match="columns that do not vary") as refused:
+        fitted(build(GMMConfig(2, 3, covariance, regularisation=0.0)), x, 1)
+    assert "--set data.standardise=true --set config.regularisation=1e-3" in refused.value.hint
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZooWarning)  # of three components, two may have no rows
+        found = fitted(build(GMMConfig(2, 3, covariance)), x, 3)
+    assert np.isfinite(found).all()
+
+
+def test_columns_that_follow_from_one_another_are_refused_where_float32_cannot_tell_them_apart():
+    x = blobs(columns=2)
+    x[:, 1] = 1000 * x[:, 0]
+    fitted(build(GMMConfig(2, 2)), TensorPasses(x), 3)
+    with pytest.raises(DataError, match="follow from others"):
+        fitted(build(GMMConfig(2, 2, precision="float32")), TensorPasses(x), 3)
+    fitted(build(GMMConfig(2, 2, precision="float32", regularisation=10.0)), TensorPasses(x), 3)
 
 
 @pytest.mark.parametrize("weights", [[-1.0, 1.0], [float("nan"), 1.0], [1.0]])

@@ -25,6 +25,11 @@ CONFIGS = {
     "poisson": HMMConfig(states=STATES, emissions="poisson", columns=COLUMNS),
     "mixture": HMMConfig(states=STATES, columns=COLUMNS, mixtures=2, covariance_prior=0.0),
 } | {
+    f"mixture {kind}": HMMConfig(
+        states=STATES, columns=COLUMNS, mixtures=2, covariance=kind, covariance_prior=0.0
+    )
+    for kind in ("full", "spherical", "tied")
+} | {
     kind: HMMConfig(states=STATES, columns=COLUMNS, covariance=kind, covariance_prior=0.0)
     for kind in ("full", "diagonal", "spherical", "tied")
 }
@@ -213,6 +218,27 @@ def test_what_follows_a_prefix_is_drawn_as_often_as_predicted() -> None:
     assert stats.chisquare(counts, probable[0].numpy() * 2000).pvalue > 0.01
 
 
+@pytest.mark.parametrize("kind", [name for name in CONFIGS if name not in ("categorical", "poisson")])
+def test_the_frames_of_a_state_are_distributed_as_it_says(kind: str) -> None:
+    """Along any direction a state's frames are a mixture of normal numbers, whose quantiles are uniform."""
+    model = drawn_model(CONFIGS[kind])
+    config, part = model.config, model.emissions
+    [(states, frames)] = model.draw(40, Noise(5), 100)
+    own = frames[states == 2].numpy()
+    assert len(own) > 500
+    matrices = part.covariances if config.covariance == "tied" else part.covariances[2]
+    for direction in np.random.default_rng(0).normal(size=(3, COLUMNS)):
+        variances = {
+            "diagonal": lambda at: matrices.numpy() @ at**2,
+            "spherical": lambda at: matrices.numpy() * (at @ at),
+            "full": lambda at: np.einsum("i,mij,j->m", at, matrices.numpy(), at),
+            "tied": lambda at: at @ matrices.numpy() @ at,
+        }[config.covariance](direction)
+        means = part.means[2].numpy() @ direction
+        below = stats.norm.cdf((own @ direction)[:, None], means, np.sqrt(variances)) @ part.weights[2].numpy()
+        assert stats.chisquare(np.histogram(below, bins=20, range=(0, 1))[0]).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("kind", ["poisson", "mixture", "full", "diagonal", "spherical", "tied"])
 def test_frames_are_drawn_from_their_state(kind: str) -> None:
     model = drawn_model(CONFIGS[kind])
@@ -236,11 +262,13 @@ def test_frames_are_drawn_from_their_state(kind: str) -> None:
         assert ((torch.cov(own.t()) - expected).abs() < 0.25 * expected.diagonal().amax()).all()
 
 
-def test_a_sample_depends_on_the_seed_and_its_number_alone() -> None:
-    model = drawn_model(CONFIGS["mixture"])
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_sample_depends_on_the_seed_and_its_number_alone(kind: str) -> None:
+    model = drawn_model(CONFIGS[kind])
     [(_, many)] = model.draw(5, Noise(9), 20)
-    [(_, few)] = model.draw(2, Noise(9, start=3), 20)
-    torch.testing.assert_close(many[3:], few, rtol=0, atol=0)
+    for start in range(5):
+        [(_, one)] = model.draw(1, Noise(9, start=start), 20)
+        torch.testing.assert_close(many[start], one[0], rtol=0, atol=0)
     *_, (_, long) = model.draw(5, Noise(9), 700)
     torch.testing.assert_close(long[:, :20], many, rtol=0, atol=0)
 

@@ -22,6 +22,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "mixture diagonal": {"columns": 2, "mixtures": 2},
     "mixture full": {"columns": 2, "mixtures": 2, "covariance": "full"},
     "mixture spherical": {"columns": 2, "mixtures": 2, "covariance": "spherical"},
+    "mixture tied": {"columns": 2, "mixtures": 2, "covariance": "tied"},
     "full": {"columns": 2, "covariance": "full"},
     "tied": {"columns": 2, "covariance": "tied"},
     "diagonal": {"columns": 2},
@@ -49,16 +50,39 @@ def test_there_and_back_scores_alike(kind: str) -> None:
     expected = float(model.log_prob(batch_of([frames])))
     assert estimator.score(frames.numpy()) == pytest.approx(expected, rel=1e-9)
     again = from_hmmlearn(estimator)
+    assert float(again.log_prob(batch_of([frames]))) == pytest.approx(expected, rel=1e-12)
+    if kind == "mixture tied":
+        return  # there one matrix a state, which comes back as one for each Gaussian
     for name, value in model.named_parameters():
         assert torch.equal(value, again.get_parameter(name)), name
 
 
-@pytest.mark.parametrize("kind", ["diag", "full", "spherical", "tied"])
-def test_what_hmmlearn_fitted_scores_alike_here(kind: str) -> None:
-    frames = frames_for("diagonal")
-    estimator = reference.GaussianHMM(2, kind, n_iter=3, tol=-np.inf, random_state=0).fit(frames.numpy())
-    found = from_hmmlearn(estimator).log_prob(batch_of([frames]))
-    assert float(found) == pytest.approx(estimator.score(frames.numpy()), rel=1e-9)
+THEIRS = ("diag", "full", "spherical", "tied")
+ESTIMATORS: dict[str, Any] = {
+    "categorical": lambda **how: reference.CategoricalHMM(2, **how),
+    "poisson": lambda **how: reference.PoissonHMM(2, **how),
+} | {
+    f"{name} {kind}": lambda kind=kind, name=name, **how: {
+        "gaussian": lambda: reference.GaussianHMM(2, kind, **how),
+        "mixture": lambda: reference.GMMHMM(2, 2, covariance_type=kind, **how),
+    }[name]()
+    for name in ("gaussian", "mixture")
+    for kind in THEIRS
+}
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_what_hmmlearn_fitted_scores_and_decodes_alike_here(kind: str) -> None:
+    frames = frames_for(kind)
+    estimator = ESTIMATORS[kind](n_iter=3, tol=-np.inf, random_state=0).fit(frames.numpy())
+    model, given = from_hmmlearn(estimator), batch_of([frames])
+    assert float(model.log_prob(given)) == pytest.approx(estimator.score(frames.numpy()), rel=1e-9)
+    paths, values = model.viterbi(given)
+    probability, path = estimator.decode(frames.numpy())
+    assert float(values) == pytest.approx(probability, rel=1e-9)
+    if kind != "categorical":  # where other orders of a few symbols are as likely
+        assert paths[0].tolist() == path.tolist()
+    np.testing.assert_allclose(model.posterior(given)[0], estimator.predict_proba(frames.numpy()), atol=1e-8)
 
 
 def test_what_cannot_be_converted_is_refused() -> None:
@@ -66,5 +90,3 @@ def test_what_cannot_be_converted_is_refused() -> None:
         from_hmmlearn(reference.GaussianHMM(2))
     with pytest.raises(UsageError, match="MultinomialHMM cannot be converted"):
         from_hmmlearn(reference.MultinomialHMM(2))
-    with pytest.raises(UsageError, match="one matrix a state"):
-        to_hmmlearn(HMM(HMMConfig(mixtures=2, columns=2, covariance="tied")))

@@ -12,19 +12,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from two_processes import together
+from zoo.datasets.passes import ALONE, Team
 from zoo.errors import DataError, UsageError
 from zoo.noise import Noise
 from zoo.weights.load import load
 from zoo.weights.save import save
 from zoo_classic import seen_passes
+from zoo_classic.forward_backward import logarithmic
 from zoo_classic.hmm import HMM, build
 from zoo_classic.hmm_config import HMMConfig
+from zoo_classic.packed import packs
 from zoo_classic.sequences import SequencePasses, batch_of
 
 KINDS: dict[str, dict[str, Any]] = {
     "categorical": {"emissions": "categorical", "symbols": 3},
     "poisson": {"emissions": "poisson", "columns": 2},
     "mixture": {"columns": 2, "mixtures": 2},
+    "mixture full": {"columns": 2, "mixtures": 2, "covariance": "full"},
+    "mixture tied": {"columns": 2, "mixtures": 2, "covariance": "tied"},
+    "mixture spherical": {"columns": 2, "mixtures": 2, "covariance": "spherical"},
     "full": {"columns": 2, "covariance": "full"},
     "tied": {"columns": 2, "covariance": "tied"},
     "diagonal": {"columns": 2},
@@ -131,40 +138,39 @@ def test_a_fit_goes_on_to_the_same_bits(kind: str) -> None:
         assert torch.equal(value, again.state_dict()[name]), name
 
 
-def test_two_processes_take_the_step_of_one() -> None:
-    sequences = [torch.as_tensor(one) for one in some_sequences("diagonal")]
+@pytest.mark.parametrize("settings", [{}, {"restarts": 2, "restart_steps": 2}], ids=str)
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_two_processes_fit_what_one_does(kind: str, settings: dict[str, Any]) -> None:
+    """Five sequences in batches of three: shares of one and two, and of one and one."""
+    sequences = [torch.as_tensor(one) for one in some_sequences(kind)]
 
-    class Share(SequencePasses):
-        """The first two sequences; `total` adds what the others' process found."""
-
-        others: HMM
+    class Shared(SequencePasses):
+        def __init__(self, team: Team) -> None:
+            super().__init__(sequences)
+            self.team = team
 
         def batches(self, size: int) -> Any:
-            return iter([batch_of(self._sequences[:2])])
+            for first in (0, 3):
+                part = self.team.share(len(sequences[first : first + 3]))
+                yield batch_of(sequences[first : first + 3][part])
 
         def total(self, value: torch.Tensor) -> torch.Tensor:
-            kept: list[torch.Tensor] = []
+            return self.team.total(value)
 
-            class Rest(SequencePasses):
-                def total(self, value: torch.Tensor) -> torch.Tensor:
-                    kept.append(value)
-                    return value
+    def work(team: Team) -> tuple[HMM, list[Any]]:
+        model = HMM(HMMConfig(states=3, **KINDS[kind], **settings))
+        fitting = model.fit(Shared(team), Noise(0), {})
+        return model, [dict(next(fitting)) for _ in range(4)]
 
-            rest = Rest(self._sequences[2:])
-            self.others.improve(self.others.passes(rest, shift))
-            return value + kept[0]
-
-    one, share, others = (HMM(HMMConfig(states=3, **KINDS["diagonal"])) for _ in range(3))
-    steps(one, sequences, 1)
-    for model in (share, others):
-        model.assign(dict(one.named_parameters()))
-    shift = one.emissions.shift()
-    data = Share(sequences)
-    data.others = others
-    found = share.improve(share.passes(data, shift))["log_likelihood"]
-    assert found == pytest.approx(steps(one, sequences, 1)[0], rel=1e-12)
-    torch.testing.assert_close(share.transition, one.transition)
-    torch.testing.assert_close(share.emissions.means, one.emissions.means)
+    (first, said), (second, other) = together(work)
+    assert other == said
+    alone, wanted = work(ALONE)
+    np.testing.assert_allclose(
+        [step["log_likelihood"] for step in said], [step["log_likelihood"] for step in wanted], rtol=1e-9
+    )
+    for name, value in alone.state_dict().items():
+        assert torch.equal(first.state_dict()[name], second.state_dict()[name]), name
+        torch.testing.assert_close(first.state_dict()[name], value, rtol=1e-7, atol=1e-9)
 
 
 def test_a_share_without_sequences_takes_part() -> None:
@@ -250,6 +256,31 @@ def test_a_hundred_thousand_frames_from_left_to_right_are_no_trouble() -> None:
     torch.testing.assert_close(model.transition.diagonal()[:3], torch.full((3,), 1 - 1 / 25_000).double())
 
 
+def test_log_space_and_viterbi_are_stable_over_a_hundred_thousand_frames() -> None:
+    """Two states told apart by every frame, where the path is known, and with it what all others can add: nothing."""
+    random = np.random.default_rng(0)
+    states = torch.tensor(random.integers(0, 2, 100_000))
+    frames = torch.tensor([-20.0, 20.0]).double()[states][:, None]
+    model = HMM(HMMConfig(states=2, columns=1))
+    model.assign(
+        {
+            "transition": torch.tensor([[0.9, 0.1], [0.2, 0.8]]),
+            "emissions.means": torch.tensor([[[-20.0]], [[20.0]]]),
+        }
+    )
+    moves = float(model.transition.log()[states[:-1], states[1:]].sum())
+    expected = moves + np.log(0.5) - 100_000 * 0.5 * np.log(2 * np.pi)
+    [packed] = packs(batch([frames]), 200_000)
+    density = model.emissions.log_density(model.emissions.see(packed, model.emissions.shift()))
+    found = logarithmic(model.start, model.transition, density, packed)
+    assert float(found.log_likelihood.sum()) == pytest.approx(expected, rel=1e-10)
+    torch.testing.assert_close(found.posterior.sum(1), torch.ones(100_000).double(), rtol=1e-8, atol=0)
+    assert float(found.transitions.sum()) == pytest.approx(99_999, rel=1e-8)
+    path, value = model.viterbi(batch([frames]))
+    assert torch.equal(path[0], states)
+    assert float(value) == pytest.approx(expected, rel=1e-10)
+
+
 def test_evidence_beyond_the_smallest_number_is_not_lost() -> None:
     """Two chains that never meet. 200 frames speak for the first by 8 nats each, 300 for the second by as much."""
     model = HMM(HMMConfig(states=2, columns=1, mask=("10", "01")))
@@ -277,11 +308,33 @@ def test_one_frame_a_sequence_leaves_the_transitions_as_they_were() -> None:
     assert torch.equal(model.transition, before)
 
 
-def test_a_constant_column_is_fitted() -> None:
-    model = HMM(HMMConfig(states=2, columns=2, covariance="full", covariance_prior=0.0))
-    sequences = [np.stack((one[:, 0], np.full(len(one), 7.0)), 1) for one in some_sequences("full")]
-    assert np.isfinite(steps(model, sequences, 4)).all()
-    torch.testing.assert_close(model.emissions.means[:, 0, 1], torch.tensor([7.0, 7.0]).double())
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("kind", [name for name, config in KINDS.items() if "emissions" not in config])
+def test_a_constant_column_is_fitted(kind: str, precision: str) -> None:
+    model = HMM(HMMConfig(states=2, covariance_prior=0.0, precision=precision, **KINDS[kind]))
+    sequences = [np.stack((one[:, 0], np.full(len(one), 7.0)), 1) for one in some_sequences(kind)]
+    assert np.isfinite(steps(model, sequences, 6)).all()
+    model.check()
+    torch.testing.assert_close(
+        model.emissions.means[..., 1], torch.full_like(model.emissions.means[..., 1], 7.0)
+    )
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("kind", ["full", "tied", "mixture full", "mixture tied"])
+def test_columns_that_follow_from_one_another_are_fitted(kind: str, precision: str) -> None:
+    """The second column is 1000 times the first: no digits of float32 are left for what is between them."""
+    model = HMM(HMMConfig(states=2, covariance_prior=0.0, precision=precision, **KINDS[kind]))
+    sequences = [np.stack((one[:, 0], 1000 * one[:, 0]), 1) for one in some_sequences(kind)]
+    assert np.isfinite(steps(model, sequences, 6)).all()
+    model.check()
+
+
+def test_frames_that_are_all_alike_are_fitted() -> None:
+    model = HMM(HMMConfig(states=3, columns=1))
+    assert np.isfinite(steps(model, [np.full((9, 1), 2.0)], 5)).all()
+    counts = HMM(HMMConfig(states=3, emissions="poisson", columns=1))
+    assert steps(counts, [np.zeros((9, 1))], 5)[-1] == pytest.approx(0)  # no count but 0 is ever seen
 
 
 def test_fewer_frames_than_states_are_fitted() -> None:

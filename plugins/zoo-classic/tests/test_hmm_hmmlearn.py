@@ -233,6 +233,24 @@ def test_pseudo_counts_are_their_priors_less_one() -> None:
     np.testing.assert_allclose(again.emissions.probabilities, other.emissionprob_, atol=1e-9)
 
 
+def test_the_pseudo_count_of_mixed_gaussians_is_their_prior_less_one() -> None:
+    sequences = gaussian_sequences()
+    config = HMMConfig(states=STATES, columns=COLUMNS, mixtures=2, emission_prior=3.0)
+    model = HMM(config)
+    steps = model.fit(passes(sequences), Noise(0), {})
+    next(steps)
+    other = reference.GMMHMM(STATES, 2, covariance_type="diag", n_iter=1, init_params="", weights_prior=4.0)
+    other.startprob_, other.transmat_ = model.start.numpy().copy(), model.transition.numpy().copy()
+    other.weights_, other.means_ = (
+        model.emissions.weights.numpy().copy(),
+        model.emissions.means.numpy().copy(),
+    )
+    other.covars_ = model.emissions.covariances.numpy().copy()
+    other.fit(np.concatenate(sequences), list(LENGTHS))
+    next(steps)
+    np.testing.assert_allclose(model.emissions.weights, other.weights_, atol=1e-9)
+
+
 def test_float32_agrees_to_its_precision() -> None:
     model, _, sequences = gaussian_case("diagonal")
     config = HMMConfig(states=STATES, columns=COLUMNS, covariance_prior=0.01, precision="float32")

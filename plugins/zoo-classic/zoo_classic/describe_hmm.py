@@ -18,6 +18,7 @@ from zoo_classic.hmm import HMM
 
 _SYMBOLS = 6  # shown of a state, and
 _SEEN = 0.01  # only with at least this probability
+_MOSTLY = 0.895  # of what a state emits: kinds are named until they make so much, which is shown as 90%
 _FOLLOWING = 3  # next states shown
 _DOUBLINGS = 60  # of the time that the chain is followed for its long run: 2^60 steps
 _NAMES = {" ": "space", "\n": "newline", "\t": "tab"}
@@ -68,9 +69,10 @@ def long_run(start: torch.Tensor, transition: torch.Tensor) -> torch.Tensor:
     for _ in range(_DOUBLINGS):
         further = ahead @ ahead
         further /= further.sum(1, keepdim=True)
-        if torch.allclose(further, ahead, rtol=0, atol=1e-15):
-            break
+        settled = torch.equal(further, ahead)
         ahead = further
+        if settled:
+            break
     return start @ ahead
 
 
@@ -121,13 +123,13 @@ def kind_of(symbol: str) -> str:
 
 
 def _kind(kinds: Sequence[str], probabilities: Sequence[float]) -> str:
-    """The kinds that a state emits, the likeliest first, with their shares, until they are nine tenths together."""
+    """The kinds that a state emits, the likeliest first, with their shares, until they are nearly all."""
     shares: dict[str, float] = {}
     for kind, probability in zip(kinds, probabilities, strict=True):
         shares[kind] = shares.get(kind, 0.0) + probability
     said, told = [], 0.0
     for kind, share in sorted(shares.items(), key=lambda item: -item[1]):
-        if told < 0.9:
+        if told < _MOSTLY:
             said.append(f"{kind} {say.percent(share)}")
             told += share
     return ", ".join(said)

@@ -11,11 +11,12 @@ import torch
 
 MOST_ROWS = 20
 MOST_COLUMNS = 6
+_NEVER = 1e-12  # a share that rounding may have left
 
 
 def percent(share: float) -> str:
     """A share of 1 in whole percent."""
-    if 0 < share < 0.005:
+    if _NEVER < share < 0.005:
         return "<1%"
     return f"{100 * share:.0f}%"
 

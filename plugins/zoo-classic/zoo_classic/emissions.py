@@ -151,9 +151,10 @@ class Categorical(nn.Module):
         self.probabilities.copy_(torch.where(total > 0, counts / total, self.probabilities.to(counts.dtype)))
 
     def begin(self, packed: Packed, noise: Noise) -> None:
-        """The symbols' frequencies, each state's multiplied by noise, for equal states would stay equal."""
+        """The symbols' frequencies, each state's times exponential noise: nearly equal states would part slowly."""
         uniform = noise.rows(1, "hmm symbols").uniform(*self.probabilities.shape)[0]
-        self._set(self._frequencies(packed) * (0.5 + uniform.to(self.probabilities)))
+        factors = 1e-3 - (1 - uniform).log()  # what starts at 0 would stay there
+        self._set(self._frequencies(packed) * factors.to(self.probabilities))
 
     def begin_from(self, packed: Packed, states: torch.Tensor, noise: Noise) -> None:
         """Counts of the symbols in each state, smoothed by their frequencies."""

@@ -77,13 +77,13 @@ def scaled(
     """All that is expected, or None where numbers this small are lost in the dtype: then log space must do.
 
     `likelihood` is overwritten. What is lost is bounded: a state of probability below the smallest number at time t
-    adds at most that number times beta, so the result stands while beta is far from the largest number.
+    adds at most that number times beta, so the result stands while beta of such states is far from the largest number.
     """
     alpha, scale = scaled_forward(start, transition, likelihood, packed.sizes)
     if not usable(scale):
         return None
     beta = scaled_backward(transition, likelihood.div_(scale), packed.sizes, torch.ones_like(likelihood))
-    if not certain(beta):
+    if not certain(beta, alpha):
         return None
     counts = summed_products(packed.before(alpha), likelihood[packed.sequences :])
     return Expected(scale.log().squeeze(1), alpha.mul_(beta), counts.mul_(transition))
@@ -94,10 +94,18 @@ def usable(scale: torch.Tensor) -> bool:
     return bool(scale.min() >= torch.finfo(scale.dtype).tiny)  # of NaN this is False
 
 
-def certain(beta: torch.Tensor) -> bool:
-    """Whether states that the forward pass lost to underflow are too improbable to change any printed digit."""
+def certain(beta: torch.Tensor, alpha: torch.Tensor) -> bool:
+    """Whether states that the forward pass lost to underflow are too improbable to change any printed digit.
+
+    Only a state whose alpha is nearly as small as what is lost can have lost a share of it that counts.
+    """
     known = torch.finfo(beta.dtype)
-    return bool(beta.max() <= known.eps / known.tiny / beta.numel())
+    most = known.eps / known.tiny / beta.numel()
+    highest = float(beta.max())
+    if highest <= most or not math.isfinite(highest):
+        return highest <= most
+    doubtful = torch.where(alpha < known.tiny / known.eps, beta, 0.0)
+    return bool(doubtful.max() <= most)
 
 
 def log_forward(

@@ -143,9 +143,9 @@ class Gaussian(nn.Module):
             prior = self.prior * torch.eye(columns, dtype=scatter.dtype, device=scatter.device)
             if self.covariance == "tied":
                 found = (prior + scatter[alive[:, 0]].sum(0)) / held[alive].sum()
-                self.covariances.copy_(at_least(found, self.minimum))
+                self.covariances.copy_(self._floored(found))
                 return
-            found = at_least((prior + scatter) / held[:, :, None], self.minimum)
+            found = self._floored((prior + scatter) / held[:, :, None])
         elif self.covariance == "spherical":
             scatter = (squares[:, 0] - held[:, 0] * means.square().sum(1)) / columns
             found = ((self.prior + scatter) / held[:, 0]).clamp_min(self.minimum)
@@ -154,6 +154,10 @@ class Gaussian(nn.Module):
         old = self.covariances.double().flatten(0, 1)
         kept = alive.view(-1, *[1] * (found.dim() - 1))
         self.covariances.copy_(torch.where(kept, found, old).view(self.covariances.shape))
+
+    def _floored(self, covariances: torch.Tensor) -> torch.Tensor:
+        """(..., D, D) float64 as they can be kept and computed with."""
+        return kept_apart(at_least(covariances, self.minimum), self.covariances.dtype)
 
     def begin(self, packed: Packed, noise: Noise) -> None:
         frames = self._frames(packed)
@@ -186,7 +190,7 @@ class Gaussian(nn.Module):
         floor = torch.full_like(spread, max(self.minimum, self.prior / len(frames)))
         variances = torch.maximum(overall.diagonal(), floor)
         if self._paired:
-            found = at_least(overall + floor.diag(), self.minimum)
+            found = self._floored(overall + floor.diag())
         else:
             found = variances if self.covariance == "diagonal" else variances.mean()
         self.covariances.copy_(found.to(self.covariances).expand(self.covariances.shape))
@@ -248,3 +252,16 @@ def at_least(covariances: torch.Tensor, minimum: float) -> torch.Tensor:
     values, vectors = torch.linalg.eigh(covariances)
     found: torch.Tensor = (vectors * values.clamp_min(minimum)[..., None, :]) @ vectors.mT
     return found
+
+
+def kept_apart(covariances: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """(..., D, D) float64 whose columns are not so alike that they would be the same one in `dtype`.
+
+    Else a matrix that is positive definite would not be when kept; float64 itself is left as it is.
+    """
+    if dtype == torch.float64:
+        return covariances
+    spread = covariances.diagonal(dim1=-2, dim2=-1).sqrt()
+    scale = spread[..., :, None] * spread[..., None, :]
+    alike = 4 * covariances.shape[-1] * torch.finfo(dtype).eps
+    return at_least(covariances / scale, alike) * scale

@@ -160,20 +160,21 @@ class GMM(nn.Module):
             )
         if not rest:
             raise UsageError("all columns are given: nothing is left to draw")
+        free = self._columns(rest)
         of_known = self.marginal(columns)
         weights = of_known.log_joint(given[None].to(self.means))[0].double().softmax(dim=0)
-        means = self.means[:, rest].double()
+        means = self.means[:, free].double()
         covariances: torch.Tensor = self.covariances
         if self.config.covariance in ("full", "tied"):
             matrices = covariances.double()
-            between = matrices[..., rest, :][..., known]  # (K, R, G), or (R, G) when tied
+            between = matrices[..., free, :][..., known]  # (K, R, G), or (R, G) when tied
             cholesky = torch.linalg.cholesky(matrices[..., known, :][..., known])
             gain = torch.cholesky_solve(between.mT, cholesky).mT
             means = means + (gain @ (given - self.means[:, known].double())[..., None])[..., 0]
-            left = matrices[..., rest, :][..., rest] - gain @ between.mT
+            left = matrices[..., free, :][..., free] - gain @ between.mT
             covariances = (left + left.mT) / 2
         elif self.config.covariance == "diagonal":
-            covariances = covariances[:, rest]
+            covariances = covariances[:, free]
         return self._like(weights, means, covariances)
 
     def sample(self, count: int, noise: Noise, controls: TableControls) -> Iterator[torch.Tensor]:
@@ -185,11 +186,13 @@ class GMM(nn.Module):
         if not given:
             yield from self._drawn(count, noise)
             return
-        rest = [column for column in range(self.config.columns) if column not in given]
-        for drawn in self.conditional(list(given), list(given.values()))._drawn(count, noise):
+        others = self.conditional(list(given), list(given.values()))
+        rest = self._columns([column for column in range(self.config.columns) if column not in given])
+        known = self._columns(list(given))
+        for drawn in others._drawn(count, noise):
             whole = drawn.new_empty(len(drawn), self.config.columns)
             whole[:, rest] = drawn
-            whole[:, list(given)] = drawn.new_tensor(list(given.values()))
+            whole[:, known] = drawn.new_tensor(list(given.values()))
             yield whole
 
     def _drawn(self, count: int, noise: Noise) -> Iterator[torch.Tensor]:

@@ -72,8 +72,9 @@ def maximise(model: GMM, moments: Moments, rows: int, data: Passes, noise: Noise
         flat = (scaling.scale == 1).nonzero()[:, 0].tolist()
         raise DataError(
             "no component's covariance is positive definite: columns that do not vary, or that follow from others"
-            + (f"; look at column {flat[0]}" if flat else ""),
-            hint="a larger regularisation: --set config.regularisation=1e-3",
+            + (f"; look at column {flat[0]} (from 0)" if flat else ""),
+            hint="leave such columns out, or add more to every variance: "
+            "--set data.standardise=true --set config.regularisation=1e-3",
         )
     bad = bad | (moments.count < _EMPTY * moments.count.sum() / rows)
     reseeded = int(bad.sum())

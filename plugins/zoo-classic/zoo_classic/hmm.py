@@ -23,6 +23,7 @@ from zoo.noise import Noise
 from zoo_classic import forward_backward as recursion
 from zoo_classic import hmm_start
 from zoo_classic import long_sequences as pieces
+from zoo_classic.denormals import flushed
 from zoo_classic.emissions import Categorical, Poisson, Seen, require_rows_sum_to_one
 from zoo_classic.gaussian_emissions import Gaussian
 from zoo_classic.hmm_config import HMMConfig
@@ -136,6 +137,7 @@ class HMM(nn.Module):
         return SeenPasses(data, self.emissions, shift, self._most_frames(), _SEQUENCES)
 
     @torch.no_grad()
+    @flushed()
     def improve(self, passes: SeenPasses) -> dict[str, float]:
         """One iteration: the expected counts of all data, then the parameters that these make likeliest."""
         states = self.config.states
@@ -206,6 +208,7 @@ class HMM(nn.Module):
     # What a fitted model tells
 
     @torch.no_grad()
+    @flushed()
     def log_prob(self, batch: Batch) -> torch.Tensor:
         """ln P(sequence), (B,), in nats, float64; minus infinity where it is impossible."""
         out = torch.empty(len(batch["lengths"]), dtype=torch.float64, device=self.start.device)
@@ -215,6 +218,7 @@ class HMM(nn.Module):
         return out
 
     @torch.no_grad()
+    @flushed()
     def posterior(self, batch: Batch) -> torch.Tensor:
         """P(state at t | sequence), (B, T, S); 0 after a sequence's end."""
         out = self.start.new_zeros(*batch["values"].shape[:2], self.config.states)
@@ -236,6 +240,7 @@ class HMM(nn.Module):
         return paths, values
 
     @torch.no_grad()
+    @flushed()
     def predict_next(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """For the frame after each sequence: P(its state), (B, S), and what is expected.
 
@@ -287,15 +292,15 @@ class HMM(nn.Module):
             if found is not None:
                 return found[0], found[1].log().squeeze(1) + offset
         alpha, scale = recursion.scaled_forward(self.start, self.transition, likelihood, packed.sizes)
-        if recursion.usable(scale) and (dense or self._certain(likelihood.div_(scale), packed)):
+        if recursion.usable(scale) and (dense or self._certain(likelihood.div_(scale), packed, alpha)):
             return alpha, scale.log().squeeze(1) + offset
         density = self.emissions.log_density(seen)
         log_alpha = recursion.log_forward(self.start.log(), self.transition.log(), density, packed)
         return log_alpha.softmax(1), recursion.log_parts(log_alpha, packed)
 
-    def _certain(self, weights: torch.Tensor, packed: Packed) -> bool:
-        ones = torch.ones_like(weights)
-        return recursion.certain(recursion.scaled_backward(self.transition, weights, packed.sizes, ones))
+    def _certain(self, weights: torch.Tensor, packed: Packed, alpha: torch.Tensor) -> bool:
+        beta = recursion.scaled_backward(self.transition, weights, packed.sizes, torch.ones_like(weights))
+        return recursion.certain(beta, alpha)
 
     def _most_frames(self) -> int:
         columns = self.config.columns if self.config.emissions != "categorical" else 1

@@ -17,8 +17,8 @@ _NAMES = {own: theirs for theirs, own in _COVARIANCES.items()}
 def from_hmmlearn(estimator: Any) -> HMM:
     """The HMM with the parameters of a fitted CategoricalHMM, GaussianHMM, GMMHMM or PoissonHMM.
 
-    Raises UsageError for other estimators, for ones without parameters, and for a GMMHMM with tied covariances, which
-    there is one matrix a state.
+    A GMMHMM with tied covariances, there one matrix a state, becomes one with full covariances.
+    Raises UsageError for other estimators, and for ones without parameters.
     """
     kind = type(estimator).__name__
     if kind not in _READ:
@@ -55,16 +55,15 @@ def _gaussian(estimator: Any) -> tuple[HMMConfig, dict[str, Any]]:
 
 
 def _mixture(estimator: Any) -> tuple[HMMConfig, dict[str, Any]]:
-    if estimator.covariance_type == "tied":
-        raise UsageError("a GMMHMM with tied covariances, one matrix a state, cannot be converted")
     states, mixed, columns = estimator.means_.shape
-    config = HMMConfig(
-        states=states, columns=columns, mixtures=mixed, covariance=_COVARIANCES[estimator.covariance_type]
-    )
+    kind, covariances = _COVARIANCES[estimator.covariance_type], estimator.covars_
+    if kind == "tied":
+        kind, covariances = "full", covariances[:, None].repeat(mixed, axis=1)
+    config = HMMConfig(states=states, columns=columns, mixtures=mixed, covariance=kind)
     return config, {
         "emissions.weights": estimator.weights_,
         "emissions.means": estimator.means_,
-        "emissions.covariances": estimator.covars_,
+        "emissions.covariances": covariances,
     }
 
 
@@ -74,7 +73,7 @@ _READ = {"CategoricalHMM": _categorical, "GaussianHMM": _gaussian, "GMMHMM": _mi
 def to_hmmlearn(model: HMM) -> Any:
     """An estimator of hmmlearn with the model's parameters, as if it had been fitted.
 
-    Raises MissingDependencyError without hmmlearn, and UsageError for a mixture with tied covariances.
+    Raises MissingDependencyError without hmmlearn.
     """
     try:
         from hmmlearn import hmm
@@ -104,10 +103,8 @@ def _to_gaussian(hmm: Any, config: HMMConfig, arrays: dict[str, Any]) -> Any:
         made.n_features = config.columns
         made.covars_ = covariances if kind == "tied" else covariances[:, 0]
         return made
-    if kind == "tied":
-        raise UsageError(
-            "a mixture with tied covariances cannot be converted: hmmlearn has one matrix a state"
-        )
+    if kind == "tied":  # there one matrix a state
+        covariances = covariances[None].repeat(config.states, axis=0)
     made = hmm.GMMHMM(config.states, config.mixtures, covariance_type=kind)
     made.weights_, made.means_, made.covars_ = arrays["emissions.weights"], means, covariances
     made.n_features = config.columns

@@ -103,7 +103,7 @@ def scaled(
         return None
     beta = torch.ones_like(emitted).index_copy_(0, pieces.last, after / total)
     scaled_backward(transition, emitted.div_(scale), pieces.sizes, beta)
-    if not certain(beta):
+    if not certain(beta, alpha):
         return None
     counts = _within(alpha, emitted, pieces.sizes)
     if len(pieces.following) > 1:

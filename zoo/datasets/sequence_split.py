@@ -1,0 +1,56 @@
+"""Which sequences, or which of their frames, are fitted to and which are held out; and sequences cut into pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo.datasets.split import split_rows
+from zoo.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some sequences of a material. starts, lengths: (n,) int64, where each lies among all frames.
+
+    given: (n,) how many of each one's first frames are only what the others are predicted from.
+    """
+
+    starts: np.ndarray
+    lengths: np.ndarray
+    given: np.ndarray
+
+    @property
+    def frames(self) -> int:
+        return int((self.lengths - self.given).sum())
+
+
+def divided(lengths: np.ndarray, share: float, seed: int) -> tuple[Part, Part]:
+    """To fit to, and to measure on: whole sequences that the seed draws, or the last frames of the only one."""
+    starts = lengths.cumsum() - lengths
+    none = np.zeros(len(lengths), np.int64)
+    if len(lengths) > 1 or not share:
+        train, held_out = split_rows(len(lengths), share, seed)
+        return (
+            Part(starts[train], lengths[train], none[train]),
+            Part(starts[held_out], lengths[held_out], none[held_out]),
+        )
+    kept = int(lengths[0]) - max(1, round(int(lengths[0]) * share))
+    if kept < 1:
+        raise DataError(
+            f"of {lengths[0]} frames all are held out: nothing is left to fit to",
+            hint="more data, or a smaller share: --set data.held_out_share=0",
+        )
+    return Part(starts, np.array([kept]), none), Part(starts, lengths, np.array([kept]))
+
+
+def cut(part: Part, window: int | None) -> Part:
+    """The sequences in pieces of `window` frames, the last of each perhaps shorter."""
+    if window is None:
+        return part
+    pieces = -(-part.lengths // window)
+    number = np.arange(int(pieces.sum())) - np.repeat(pieces.cumsum() - pieces, pieces)  # within its sequence
+    offsets = number * window
+    lengths = np.minimum(np.repeat(part.lengths, pieces) - offsets, window)
+    return Part(np.repeat(part.starts, pieces) + offsets, lengths, np.zeros_like(lengths))
