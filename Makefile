@@ -52,7 +52,7 @@ index: $(VENV)/.installed
 	$(BIN)/python -m zoo.registry.index
 
 docs: $(VENV)/.installed
-	$(BIN)/python -m zoo.settings_table docs/training.md
+	$(BIN)/python tools/settings_table.py docs/training.md
 
 bench: $(VENV)/.benched
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

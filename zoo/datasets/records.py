@@ -43,24 +43,20 @@ def _text_parts(member: Member, stream: IO[bytes], names: Sequence[str]) -> Iter
     records = _records(member, stream)
     present = [name.strip() for name in next(records)]
     places = [present.index(name) for name in names]
-    first, waiting = 1, []
+    first = 1
+    waiting: list[list[str]] = [[] for _ in names]  # by column: lists of rows would keep the garbage collector busy
     for row, cells in enumerate(records, 1):
         if len(cells) != len(present):
             raise DataError(
                 f"{member}: row {row} has {len(cells)} cells, but there are {len(present)} columns"
             )
-        waiting.append([cells[at] for at in places])
-        if len(waiting) == _ROWS_AT_ONCE:
-            yield _turned(first, names, waiting)
-            first, waiting = row + 1, []
-    if waiting:
-        yield _turned(first, names, waiting)
-
-
-def _turned(first: int, names: Sequence[str], rows: list[list[str]]) -> Part:
-    return Part(
-        first, {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
-    )
+        for column, place in zip(waiting, places, strict=True):
+            column.append(cells[place])
+        if row - first + 1 == _ROWS_AT_ONCE:
+            yield Part(first, dict(zip(names, waiting, strict=True)))
+            first, waiting = row + 1, [[] for _ in names]
+    if waiting[0]:
+        yield Part(first, dict(zip(names, waiting, strict=True)))
 
 
 def _records(member: Member, stream: IO[bytes]) -> Iterator[list[str]]:

@@ -108,10 +108,11 @@ def _numbers(member: Member, part: records.Part, name: str) -> np.ndarray:
         values = cells
     else:
         try:
-            values = np.array(cells).astype(np.float64)
+            values = np.fromiter(map(float, cells), np.float64, len(cells))
+            plain_cells = "_" not in "".join(cells)
         except ValueError:
-            values = np.array([math.nan])
-        if not np.isfinite(values).all() or any("_" in cell for cell in cells):
+            plain_cells = False
+        if not plain_cells:
             found = [_number(cell) for cell in cells]
             values = np.array([math.nan if value is None else value for value in found])
     wrong = np.flatnonzero(~np.isfinite(values))
@@ -142,6 +143,6 @@ def _runs(member: Member, part: records.Part, sequence: str) -> Iterator[tuple[s
         raise _no_number(member, part, sequence, names.index(""), "is empty", "a sequence's name")
     at = 0
     for name, run in itertools.groupby(names):
-        end = at + sum(1 for _ in run)
+        end = at + len(list(run))
         yield name, at, end
         at = end

@@ -19,6 +19,7 @@ from zoo.noise import Noise, Rows
 from zoo_classic import kmeans
 from zoo_classic.emissions import Seen, as_columns, choose, refuse, relative, require_rows_sum_to_one
 from zoo_classic.frame_sums import summed_products
+from zoo_classic.gaussians import at_least, kept_apart
 from zoo_classic.hmm_config import HMMConfig
 from zoo_classic.packed import Packed
 
@@ -242,26 +243,3 @@ def _clusters(frames: torch.Tensor, count: int, noise: Noise) -> torch.Tensor:
     spread = frames.std(0, correction=0)
     scaled = (frames - frames.mean(0)) / torch.where(spread > 0, spread, 1.0)
     return kmeans.cluster(scaled, torch.ones_like(scaled[:, 0]), count, noise)
-
-
-def at_least(covariances: torch.Tensor, minimum: float) -> torch.Tensor:
-    """(..., D, D) with no eigenvalue below `minimum`; left to the bit where none is."""
-    floor = minimum * torch.eye(covariances.shape[-1], dtype=covariances.dtype, device=covariances.device)
-    if not bool(torch.linalg.cholesky_ex(covariances - floor).info.any()):
-        return covariances
-    values, vectors = torch.linalg.eigh(covariances)
-    found: torch.Tensor = (vectors * values.clamp_min(minimum)[..., None, :]) @ vectors.mT
-    return found
-
-
-def kept_apart(covariances: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """(..., D, D) float64 whose columns are not so alike that they would be the same one in `dtype`.
-
-    Else a matrix that is positive definite would not be when kept; float64 itself is left as it is.
-    """
-    if dtype == torch.float64:
-        return covariances
-    spread = covariances.diagonal(dim1=-2, dim2=-1).sqrt()
-    scale = spread[..., :, None] * spread[..., None, :]
-    alike = 4 * covariances.shape[-1] * torch.finfo(dtype).eps
-    return at_least(covariances / scale, alike) * scale

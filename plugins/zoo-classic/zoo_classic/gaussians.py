@@ -92,6 +92,32 @@ def not_positive(covariances: torch.Tensor, kind: str) -> torch.Tensor:
     return failed | skewed | ~finite
 
 
+def at_least(covariances: torch.Tensor, minimum: float) -> torch.Tensor:
+    """(..., D, D) with no eigenvalue below `minimum`; left to the bit where none is."""
+    floor = minimum * torch.eye(covariances.shape[-1], dtype=covariances.dtype, device=covariances.device)
+    if not bool(torch.linalg.cholesky_ex(covariances - floor).info.any()):
+        return covariances
+    values, vectors = torch.linalg.eigh(covariances)
+    found: torch.Tensor = (vectors * values.clamp_min(minimum)[..., None, :]) @ vectors.mT
+    return found
+
+
+def kept_apart(covariances: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """(..., D, D) float64 whose columns are not so alike that they would be the same one in `dtype`.
+
+    Else a matrix that is positive definite would not be when kept. float64 itself, and what is not positive definite,
+    are left as they are.
+    """
+    if dtype == torch.float64:
+        return covariances
+    good = (torch.linalg.cholesky_ex(covariances).info == 0)[..., None, None]
+    spread = torch.where(good[..., 0], covariances.diagonal(dim1=-2, dim2=-1), 1.0).sqrt()
+    scale = spread[..., :, None] * spread[..., None, :]
+    one = torch.eye(covariances.shape[-1], dtype=covariances.dtype, device=covariances.device)
+    alike = 4 * len(one) * torch.finfo(dtype).eps
+    return torch.where(good, at_least(torch.where(good, covariances / scale, one), alike) * scale, covariances)
+
+
 def expanded(covariances: torch.Tensor, kind: str, means: torch.Tensor) -> torch.Tensor:
     """Every component's covariance as a matrix, (K, D, D)."""
     count, columns = means.shape

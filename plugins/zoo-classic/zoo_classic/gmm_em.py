@@ -11,7 +11,7 @@ import torch
 from zoo.datasets.material import Passes
 from zoo.errors import DataError, ZooWarning
 from zoo.noise import Noise
-from zoo_classic.gaussians import not_positive
+from zoo_classic.gaussians import kept_apart, not_positive
 from zoo_classic.gmm_expectation import Expectation, Scaling
 from zoo_classic.gmm_moments import Moments
 from zoo_classic.parallel import threads
@@ -67,6 +67,8 @@ def maximise(model: GMM, moments: Moments, rows: int, data: Passes, noise: Noise
     config, kept = model.config, model.means.dtype
     given = (config.covariance, scaling.shift, scaling.scale, config.regularisation)
     weights, means, covariances = moments.parameters(*given)
+    if config.covariance in ("full", "tied"):
+        covariances = kept_apart(covariances, kept)
     bad = not_positive(covariances.to(kept), config.covariance).expand(len(weights))
     if bad.all():
         flat = (scaling.scale == 1).nonzero()[:, 0].tolist()

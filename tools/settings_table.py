@@ -1,4 +1,4 @@
-"""The tables of settings in docs/training.md, made from the classes that declare them: `make docs`.
+"""The tables of settings in docs/training.md, made from the classes that declare them: `make docs` runs this.
 
 A table stands between `<!-- settings of module:Class -->` and `<!-- end -->`.
 """
