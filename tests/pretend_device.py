@@ -19,7 +19,11 @@ DEVICE = torch.device("meta")  # torch has no other that needs no library
 _COPIES = torch.ops.aten.copy_.default
 _MOVES = (torch.ops.aten._to_copy.default, _COPIES)
 _PACKS = torch.ops.aten._pack_padded_sequence.default  # its lengths and sizes are on the CPU
-_INDEXED = ("aten.index.Tensor", "aten.index_put.default", "aten.index_put_.default")  # by numbers from anywhere
+_INDEXED = (
+    "aten.index.Tensor",
+    "aten.index_put.default",
+    "aten.index_put_.default",
+)  # by numbers from anywhere
 
 
 @contextmanager
@@ -85,4 +89,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     found = func(*own[0], **own[1])
     if func is _PACKS and there:
         return Elsewhere(found[0]), found[1]
-    return tree_map(lambda one: Elsewhere(one) if isinstance(one, torch.Tensor) else one, found) if there else found
+    return (
+        tree_map(lambda one: Elsewhere(one) if isinstance(one, torch.Tensor) else one, found)
+        if there
+        else found
+    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from zoo.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from zoo.datasets.source import Member
     from zoo.modality.sequence_model import SequenceModel
 
 
@@ -29,17 +31,21 @@ class Item:
 
 
 def items(model: SequenceModel, file: str, column: str, *, whole: bool) -> list[Item]:
-    """The sequences of a file: of text for "-", which is standard input, and for a name that says nothing else.
+    """The sequences of a file, or for "-" of standard input: text for a model of characters, CSV for others.
 
-    column: of tables, which says the sequence. whole: a file of text is one sequence, else each of its lines that is
-    not blank.
+    A file is text unless its name says otherwise. column: of tables, which says the sequence. whole: a file of text
+    is one sequence, else each of its lines that is not blank.
     Raises DataError for what cannot be read or is not what the model's frames are.
     """
     from zoo.datasets.records import SUFFIXES as TABLES
     from zoo.datasets.sequence_arrays import SUFFIXES as ARRAYS
+    from zoo.datasets.source import Member
 
+    if file == "-" and not model.format.text:
+        return _piped(model, column)
     if PurePosixPath(file).suffix.lower() in (*TABLES, *ARRAYS):
-        return list(_of_table(model, Path(file).expanduser(), column, file))
+        path = Path(file).expanduser()
+        return list(_of_table(model, Member(path.name, path), column, file))
     if not model.format.text:
         raise DataError(
             f"{file} is read as text, but the frames of {model.name} are no characters",
@@ -65,27 +71,42 @@ def one(model: SequenceModel, file: Path) -> Any:
     return found[0].given
 
 
-def _of_table(model: SequenceModel, path: Path, column: str, file: str) -> Iterator[Item]:
-    from zoo.datasets import sequence_arrays, sequence_files, table_files
-    from zoo.datasets.sequence_files import Wanted
+def _piped(model: SequenceModel, column: str) -> list[Item]:
+    """What `zoo sample MODEL` writes into a pipe."""
     from zoo.datasets.source import Member
 
-    own, member = model.format, Member(path.name, path)
-    is_table = path.suffix.lower() not in sequence_arrays.SUFFIXES
+    content = sys.stdin.buffer.read()
+
+    class Piped(Member):
+        def open(self) -> IO[bytes]:
+            return io.BytesIO(content)
+
+        def __str__(self) -> str:
+            return "standard input"
+
+    return list(_of_table(model, Piped("-.csv", Path("-")), column, "-"))
+
+
+def _of_table(model: SequenceModel, member: Member, column: str, file: str) -> Iterator[Item]:
+    from zoo.datasets import sequence_arrays, sequence_files, table_files
+    from zoo.datasets.sequence_files import Wanted
+
+    own = model.format
+    is_table = PurePosixPath(member.name).suffix.lower() not in sequence_arrays.SUFFIXES
     named = is_table and set(own.names) <= set(table_files.column_names(member))
     columns = own.names if own.symbols is None or named else ()  # else the only one, whatever its name
     found = sequence_files.read([member], Wanted(columns, column, symbols=own.symbols is not None))
     if (found.format.symbols is None) != (own.symbols is None):
         raise DataError(
-            f"{file} holds symbols, but the model's frames are numbers: {', '.join(own.names)[:200]}"
+            f"{member} holds symbols, but the model's frames are numbers: {', '.join(own.names)[:200]}"
         )
     if found.format.symbols:
         unknown = [symbol for symbol in found.format.symbols if symbol not in own.numbers]
         if unknown:
-            raise own.unknown(unknown, file)
+            raise own.unknown(unknown, str(member))
     for label, values in zip(found.labels, found.split(), strict=True):
         given = found.format.decode(values)
-        name = label.removeprefix(str(path)).removeprefix(":")
+        name = label.removeprefix(str(member)).removeprefix(":")
         yield Item(file, name or None, "".join(given) if own.text else given)
 
 

@@ -63,7 +63,8 @@ class TrainingView:
 
 def _planned(run: Run) -> str:
     """What the plan says of steps and rows, in words."""
-    through = f"{run.epochs:.2g} times through the data"
+    times = f"{run.epochs:,.0f}" if run.epochs >= 10 else f"{run.epochs:.2g}"
+    through = f"{times} times through the data"
     rows = getattr(run.plan, "batch_size", None)
     if rows is not None:
         return f"{run.plan.steps} steps of {rows} rows: {through}"

@@ -21,7 +21,9 @@ def mixture(tmp_path):
     """A folder with a mixture whose columns have names and were scaled; one name tries to draw on the terminal."""
     config = GMMConfig(2, 2, "spherical")
     network = GMM(config)
-    network.start(torch.tensor([[0.0, 1.0], [2.0, 3.0]]), torch.tensor([1.0, 4.0]), torch.tensor([0.25, 0.75]))
+    network.start(
+        torch.tensor([[0.0, 1.0], [2.0, 3.0]]), torch.tensor([1.0, 4.0]), torch.tensor([0.25, 0.75])
+    )
     folder = tmp_path / "mixture"
     folder.mkdir()
     save(network, folder / "model.safetensors", family="gmm", plugin="zoo-classic", config=config)

@@ -126,6 +126,18 @@ def test_symbols_and_letters_are_scored_from_tables_too(zoo, bases, text, tmp_pa
     assert numbers_of(zoo("score", text, letters).out)[0][0] == pytest.approx(of_text("ab ")[0], abs=1e-5)
 
 
+def test_what_zoo_sample_writes_into_a_pipe_can_be_scored(zoo, numbers, bases):
+    for model in (numbers, bases):
+        drawn = api.load(model, device="cpu")
+        expected = drawn.log_prob([sample.drawn for sample in drawn.samples(count=2, seed=3, length=5)])
+        piped = zoo("sample", model, "-n", "2", "--seed", "3", "--length", "5").out
+        said = json.loads(zoo("score", model, "-", "--json", stdin=piped).out)
+        assert [(item["file"], item["sequence"]) for item in said["items"]] == [("-", "0"), ("-", "1")]
+        assert [item["log_likelihood"] for item in said["items"]] == pytest.approx(expected)
+    ran = zoo("score", numbers, "-", stdin="x,y\n1,\n")
+    assert "standard input: row 1, column 'y' is empty" in ran.err
+
+
 def test_the_batch_size_changes_nothing_that_is_shown(zoo, text, tmp_path):
     path = written(tmp_path / "a.txt", "\n".join("ab t"[: 1 + n % 4] * (1 + n % 7) for n in range(30)))
     ran = [zoo("score", text, path, "--batch-size", size).out for size in ("1", "7", "100")]

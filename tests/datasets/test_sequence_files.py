@@ -353,6 +353,20 @@ def test_columns_of_an_array_have_numbers_or_the_names_that_are_asked_for(tmp_pa
         files(tmp_path / "a.npy", Wanted(columns=("p",)))
 
 
+def test_every_kind_of_file_is_read_from_an_archive_too(tmp_path):
+    kinds = {".csv": None, ".tsv": None, ".parquet": None, ".npy": np.save, ".npz": np.savez}
+    for suffix, save in kinds.items():
+        path = tmp_path / f"a{suffix}"
+        if save is None:
+            table(path, value=[1.5, 2.5])
+        else:
+            save(path, np.array([1.5, 2.5]))
+        with zipfile.ZipFile(tmp_path / "both.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(path, f"1{suffix}")
+            archive.write(path, f"2{suffix}")
+        assert told(files(tmp_path / "both.zip")) == [[[1.5], [2.5]]] * 2
+
+
 def table(path, **columns):
     """A file of these columns, as its name says."""
     path.parent.mkdir(parents=True, exist_ok=True)

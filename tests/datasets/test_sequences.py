@@ -11,6 +11,8 @@ import pytest
 import torch
 
 import sequence_witness as witness
+from loopback_datasets import hub as hub
+from loopback_datasets import parquet
 from zoo.datasets import reading
 from zoo.datasets.passes import ALONE
 from zoo.datasets.sequence_files import SUFFIXES, Wanted
@@ -20,7 +22,7 @@ from zoo.datasets.sequences import SequenceMaterial, SequenceRules, read
 from zoo.datasets.source import Source
 from zoo.datasets.table_columns import unscaled
 from zoo.errors import CapabilityError, DataError, UsageError, ZooWarning
-from zoo.modality.sequence_format import FILE, Format
+from zoo.modality.sequence_format import FILE, LETTERS, Format
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -204,6 +206,13 @@ def test_other_symbols_or_columns_than_the_networks_are_refused(tmp_path):
     ) as told:
         material(text).bind(family, {FILE: tmp_path / FILE})
     assert told.value.hint == "it knows 4 characters: ' abt'"
+    Format(tuple(LETTERS), unscaled(("symbol",)), text=True, letters=True).write(tmp_path / FILE)
+    capitals = written(tmp_path / "b.txt", "To be")
+    with pytest.raises(DataError, match="does not know: 'T'") as told:
+        material(capitals).bind(family, {FILE: tmp_path / FILE})
+    assert "data.letters=true" in told.value.hint
+    folded = material(capitals, dataclasses.replace(ALL, letters=True))
+    assert folded.bind(family, {FILE: tmp_path / FILE}) == {}
     with pytest.raises(DataError, match="the data has numbers, but the network has symbols"):
         material(table).bind(family, {FILE: tmp_path / FILE})
     Format(None, unscaled(("x", "z"))).write(tmp_path / FILE)
@@ -344,3 +353,10 @@ def test_it_is_found_by_its_modality(tmp_path):
     path = written(tmp_path / "a.txt", "abab")
     assert reading.rules_class("sequence") is SequenceRules
     assert reading.read("sequence", str(path), ALL, 0).summary == "1 sequence: 4 characters, 2 different ones"
+
+
+def test_a_table_of_the_hub_is_read_as_sequences(hub):
+    columns = {"sequence": ["a", "a", "b"], "x": [0.1, 1 / 3, 2.0]}
+    hub.add("user/series", {"train.parquet": parquet(columns)})
+    found = reading.read("sequence", "hf:user/series", ALL, 0)
+    assert found.summary == "2 sequences: 3 frames of 1 column, 0 sequences held out"

@@ -14,7 +14,7 @@ from torch import nn
 import sequence_witness as witness
 import zoo
 from zoo.datasets.table_columns import unscaled
-from zoo.errors import CapabilityError, DataError, UsageError
+from zoo.errors import CapabilityError, DataError, UsageError, WeightsError
 from zoo.modality.sequence import SequenceControls
 from zoo.modality.sequence_format import LETTERS, Format
 from zoo.modality.sequence_model import SequenceModel
@@ -251,6 +251,18 @@ def test_without_that_file_frames_are_numbers_as_they_are(tmp_path):
     (folder / "sequence.json").unlink()
     [drawn] = zoo.load(str(folder), device="cpu").sample(length=4)
     assert (drawn.shape, drawn.dtype.kind) == ((4, 1), "i")
+
+
+def test_a_file_of_another_model_beside_the_weights_is_refused(tmp_path):
+    three = Format(("a", "b", "c"), unscaled(("symbol",)))
+    one = Format(None, unscaled(("x",)))
+    for network, form, said in (
+        (witness.of_symbols(), three, "names 3 symbols, but the network has 4"),
+        (witness.of_numbers(), one, "names 1 columns, but the network has 2"),
+    ):
+        folder = witness.folder(tmp_path / said, network, form)
+        with pytest.raises(WeightsError, match=said):
+            zoo.load(str(folder), device="cpu")
 
 
 class Steps(nn.Module):

@@ -117,6 +117,12 @@ def test_any_number_of_frames_and_states_can_be_drawn(frames, states):
     assert size(png)[0] > 1000
 
 
+def test_of_many_states_the_colours_of_some_are_told(figures):
+    picture([sample(np.ones((40, 1)), states=np.arange(40))], Format(None, unscaled(("x",))), "model")
+    told = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert (told[0], told[-1], len(told)) == ("state 0", "state 39", 10)
+
+
 def test_names_and_text_are_shown_as_they_are_but_for_what_could_do_harm(figures):
     form = Format(None, unscaled(("$x_1$ \x1b[31m",)))
     picture([sample(FRAMES[:, :1])], form, "$\\frac{1}{$\u202e")

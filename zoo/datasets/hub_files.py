@@ -1,4 +1,4 @@
-"""Rows of a data set of the Hub as the files that the readers of pictures, sound, tables and molecules take.
+"""Rows of a data set of the Hub as the files that readers of pictures, sound, tables, sequences and molecules take.
 
 ZOO_HOME/datasets/KEY.zip has a file for each row's picture or recording, and captions.jsonl with the other columns;
 KEY.csv has the columns of a table. Rows are written as they come, and only once for each commit of a data set.

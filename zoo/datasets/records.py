@@ -44,7 +44,9 @@ def _text_parts(member: Member, stream: IO[bytes], names: Sequence[str]) -> Iter
     present = [name.strip() for name in next(records)]
     places = [present.index(name) for name in names]
     first = 1
-    waiting: list[list[str]] = [[] for _ in names]  # by column: lists of rows would keep the garbage collector busy
+    waiting: list[list[str]] = [
+        [] for _ in names
+    ]  # by column: lists of rows would keep the garbage collector busy
     for row, cells in enumerate(records, 1):
         if len(cells) != len(present):
             raise DataError(

@@ -32,7 +32,7 @@ def read_arrays(member: Member, wanted: Wanted, into: Gathered) -> None:
             names, frames = _chosen(label, names, frames, wanted.columns)
         kind = "symbols" if texts or wanted.symbols else "numbers"
         into.expect(member, kind, ("symbol",) if kind == "symbols" else names)
-        into.begin(label)
+        into.begin(label, label.removeprefix(str(member)).removeprefix(":") or member.stem)
         if len(wrong := np.argwhere(frames == "" if texts else ~np.isfinite(frames))):
             at = tuple(wrong[0].tolist())
             said = "empty, not a symbol" if texts else f"{frames[at]}, not a finite number"

@@ -41,7 +41,7 @@ def _read_text(member: Member, wanted: Wanted, into: Gathered) -> None:
     into.expect(member, "text", ("symbol",))
     text = Document(member.stem, member).text
     for label, part in lines_of(text, str(member)) if wanted.lines else [(str(member), text)]:
-        into.begin(label)
+        into.begin(label, member.stem)
         into.add(codes_of(folded(part) if wanted.letters else part))
 
 

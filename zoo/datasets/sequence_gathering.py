@@ -42,13 +42,15 @@ class Wanted:
 class Sequences:
     """values: numbers of symbols (N,) int32, or (N, D) float64. lengths: (S,) int64, all at least 1.
 
-    labels: what each sequence is called. format: of these values, unscaled. empty: how many were left out for having
+    labels: where each sequence is from, for errors. names: what each is called: its file without suffix, or what a
+    table or an archive calls it. format: of these values, unscaled. empty: how many were left out for having
     no frames.
     """
 
     values: np.ndarray
     lengths: np.ndarray
     labels: tuple[str, ...]
+    names: tuple[str, ...]
     format: Format
     empty: int = 0
 
@@ -72,6 +74,7 @@ class Gathered:
         self._pile = Pile((), np.float64)
         self._lengths: list[int] = []
         self._labels: list[str] = []
+        self._names: list[str] = []
         self._symbols: dict[str, int] = {}
 
     def expect(self, member: Member, kind: str, names: tuple[str, ...]) -> None:
@@ -85,8 +88,9 @@ class Gathered:
             there = f"{self._kind[0]} in {few(self._kind[1])}"
             raise DataError(f"{member} holds {kind} in {few(names)}, but {self._first} holds {there}")
 
-    def begin(self, label: str) -> None:
+    def begin(self, label: str, name: str) -> None:
         self._labels.append(label)
+        self._names.append(name)
         self._lengths.append(0)
 
     def add(self, frames: np.ndarray | Sequence[str]) -> None:
@@ -109,12 +113,12 @@ class Gathered:
                 else f"{self._first} is empty"
             )
         values = self._pile.array()
-        labels = tuple(itertools.compress(self._labels, kept))
+        labels, called = (tuple(itertools.compress(each, kept)) for each in (self._labels, self._names))
         if kind == "numbers":
             form = Format(None, unscaled(names))
         else:
             values, form = self._numbered(values, kind, names, wanted)
-        return Sequences(values, lengths[kept], labels, form, int((~kept).sum()))
+        return Sequences(values, lengths[kept], labels, called, form, int((~kept).sum()))
 
     def _numbered(
         self, values: np.ndarray, kind: str, names: tuple[str, ...], wanted: Wanted

@@ -11,7 +11,7 @@ import torch
 
 from zoo.datasets.passes import ALONE, Team
 from zoo.modality.sequence_format import Format
-from zoo.nn.padding import MOST_PADDED, Batch, groups, padded
+from zoo.nn.padding import MOST_PADDED, Batch, groups
 from zoo.noise import Noise
 
 _HASHED_AT_ONCE = 2**20  # frames
@@ -54,11 +54,10 @@ class SequencePasses:
     def fingerprint(self) -> str:
         """sha256 of the sequences as the network gets them, the same on every machine."""
         digest = hashlib.sha256(f"{self._dtype} {self._columns}\n".encode())
-        for length in self._lengths.tolist():
-            digest.update(length.to_bytes(8, "little"))
-        for start, length in zip(self._starts.tolist(), self._lengths.tolist(), strict=True):
-            for at in range(start, start + length, _HASHED_AT_ONCE):
-                part = self._prepared(self._values[at : min(at + _HASHED_AT_ONCE, start + length)])
+        digest.update(self._lengths.astype("<i8").tobytes())
+        for first, end in self._runs():
+            for at in range(first, end, _HASHED_AT_ONCE):
+                part = self._prepared(self._values[at : min(at + _HASHED_AT_ONCE, end)])
                 digest.update(part.astype(part.dtype.newbyteorder("<"), copy=False).tobytes())
         return digest.hexdigest()
 
@@ -82,8 +81,25 @@ class SequencePasses:
         start = int(self._starts[number])
         return self._prepared(self._values[start : start + int(length or self._lengths[number])])
 
+    def _runs(self) -> Iterator[tuple[int, int]]:
+        """From where to where sequences that follow each other lie side by side."""
+        ends = self._starts + self._lengths
+        gaps = np.flatnonzero(self._starts[1:] != ends[:-1])
+        firsts = self._starts[np.concatenate([[0], gaps + 1])]
+        yield from zip(firsts.tolist(), ends[np.concatenate([gaps, [-1]])].tolist(), strict=True)
+
     def _batch(self, which: np.ndarray) -> Batch:
-        return padded([self.sequence(number) for number in which.tolist()], self._dtype, self._team.device)
+        """The sequences of these numbers side by side, gathered at once: there may be very many short ones."""
+        starts, lengths = self._starts[which, None], self._lengths[which]
+        time = np.arange(int(lengths.max()))
+        inside = time < lengths[:, None]
+        values = self._prepared(self._values[np.where(inside, starts + time, starts)])
+        values[~inside] = 0
+        device = self._team.device
+        return {
+            "values": torch.from_numpy(values).to(self._dtype).to(device),
+            "lengths": torch.from_numpy(lengths).to(device),
+        }
 
     def _prepared(self, values: np.ndarray) -> np.ndarray:
         if self._form.symbols is None:

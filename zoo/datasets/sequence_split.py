@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from zoo.datasets.split import split_rows
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +27,20 @@ class Part:
         return int((self.lengths - self.given).sum())
 
 
-def divided(lengths: np.ndarray, share: float, seed: int) -> tuple[Part, Part]:
-    """To fit to, and to measure on: whole sequences that the seed draws, or the last frames of the only one."""
+def divided(
+    lengths: np.ndarray, share: float, seed: int, chosen: np.ndarray | None = None
+) -> tuple[Part, Part]:
+    """To fit to, and to measure on: whole sequences that the seed draws, or the last frames of the only one.
+
+    chosen: the numbers of the sequences to measure on, where nothing is to be drawn.
+    """
     starts = lengths.cumsum() - lengths
     none = np.zeros(len(lengths), np.int64)
-    if len(lengths) > 1 or not share:
-        train, held_out = split_rows(len(lengths), share, seed)
+    if len(lengths) > 1 or not share or chosen is not None:
+        if chosen is None:
+            train, held_out = split_rows(len(lengths), share, seed)
+        else:
+            train, held_out = np.setdiff1d(np.arange(len(lengths)), chosen), chosen
         return (
             Part(starts[train], lengths[train], none[train]),
             Part(starts[held_out], lengths[held_out], none[held_out]),
@@ -43,6 +52,23 @@ def divided(lengths: np.ndarray, share: float, seed: int) -> tuple[Part, Part]:
             hint="more data, or a smaller share: --set data.held_out_share=0",
         )
     return Part(starts, np.array([kept]), none), Part(starts, lengths, np.array([kept]))
+
+
+def named(names: Sequence[str], wanted: Sequence[str]) -> np.ndarray | None:
+    """The numbers of the sequences of these names, ascending; None when none is wanted.
+
+    Raises UsageError for a name that no sequence has, and when all sequences are named.
+    """
+    if not wanted:
+        return None
+    for name in wanted:
+        if name not in names:
+            shown = ", ".join(dict.fromkeys(names))
+            raise UsageError(f"held_out names {name!r}, but the sequences are {shown[:300]}")
+    found = np.array([number for number, name in enumerate(names) if name in set(wanted)], np.int64)
+    if len(found) == len(names):
+        raise UsageError("held_out names all sequences: nothing is left to fit to")
+    return found
 
 
 def cut(part: Part, window: int | None) -> Part:

@@ -34,7 +34,7 @@ def read_table(member: Member, wanted: Wanted, into: Gathered) -> None:
                         hint="sort the rows by sequence, and within each by time",
                     )
                 begun[name] = None
-                into.begin(f"{member}:{name}" if sequence else str(member))
+                into.begin(f"{member}:{name}" if sequence else str(member), name if sequence else member.stem)
             into.add(frames[start:end])
     if not kind:
         raise DataError(f"{member} has no rows")

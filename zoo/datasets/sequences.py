@@ -20,7 +20,7 @@ from zoo.datasets.material import Rows
 from zoo.datasets.passes import ALONE, Team
 from zoo.datasets.sequence_files import Sequences, Wanted
 from zoo.datasets.sequence_passes import SequencePasses
-from zoo.datasets.sequence_split import Part, cut, divided
+from zoo.datasets.sequence_split import Part, cut, divided, named
 from zoo.datasets.source import Source
 from zoo.datasets.table_columns import Columns, few
 from zoo.errors import CapabilityError, DataError, UsageError, ZooWarning
@@ -62,9 +62,12 @@ class SequenceRules:
     standardise: bool = setting(
         False, help="give each column mean 0 and variance 1 over the frames that are fitted to"
     )
+    held_out: tuple[str, ...] = setting(
+        (), help="names of the sequences never fitted to: of their files, or in the table's column"
+    )
     held_out_share: float = setting(
         0.05,
-        help="share of the sequences that the seed holds out; of a single one its last frames",
+        help="share of the sequences that the seed draws when none is named; of a single one its last frames",
         minimum=0.0,
         maximum=0.9,
     )
@@ -92,7 +95,8 @@ class SequenceMaterial:
         self._format: Format | None = None
         self._numbers: np.ndarray | None = None  # the model's number of each symbol of the data
         self._learned = self._warned = False
-        self._train, self._held_out = divided(sequences.lengths, rules.held_out_share, seed)
+        chosen = named(sequences.names, rules.held_out)
+        self._train, self._held_out = divided(sequences.lengths, rules.held_out_share, seed, chosen)
         self.summary = self._summary()
 
     def learn(self, folder: Path) -> None:
@@ -258,7 +262,10 @@ def _numbered(own: Format, found: Format) -> np.ndarray:
             hint="--set data.symbols=true reads them as such",
         )
     if unknown := [symbol for symbol in own.symbols if symbol not in found.numbers]:
-        raise found.unknown(unknown, "the data")
+        told = found.unknown(unknown, "the data")
+        if found.letters and not own.letters:
+            told.hint = "the network has letters alone: --set data.letters=true folds text to them"
+        raise told
     return np.array([found.numbers[symbol] for symbol in own.symbols], np.int64)
 
 

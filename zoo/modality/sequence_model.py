@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from zoo.datasets.table_columns import numbered, unscaled
-from zoo.errors import CapabilityError, UsageError
+from zoo.errors import CapabilityError, UsageError, WeightsError
 from zoo.modality import sequence_format
 from zoo.modality.sequence import SequenceControls
 from zoo.modality.sequence_batches import BATCH_SIZE, batch, batches, log_likelihoods
@@ -287,13 +287,25 @@ def _at_least_one(name: str, value: int) -> None:
 def opened(found: Target, network: nn.Module, files: dict[str, Path]) -> SequenceModel:
     """The model of a sequence family's network, with the format that its files say.
 
-    Without sequence.json, frames are numbers as they are, as many as the config's `columns` says.
+    Without sequence.json, frames are numbers as they are, as many as the config's `columns` says. Raises WeightsError
+    for a file that says other symbols or columns than the network has.
     """
     if sequence_format.FILE in files:
         read = sequence_format.read(files[sequence_format.FILE])
+        _require_fit(found, read)
     else:
         columns = int(getattr(found.config, "columns", 1))
         read = Format(None, unscaled(("value",) if columns == 1 else numbered(columns)))
     return SequenceModel(
         found.name, found.family, found.config, network, files, found.entry, found.revision, format=read
     )
+
+
+def _require_fit(found: Target, form: Format) -> None:
+    field, said = ("columns", form.names) if form.symbols is None else ("symbols", form.symbols)
+    built = getattr(found.config, field, len(said))
+    if built != len(said):
+        raise WeightsError(
+            f"{found.name}: {sequence_format.FILE} names {len(said)} {field}, but the network has {built}",
+            hint="the file beside the weights is that of another model",
+        )

@@ -85,21 +85,22 @@ class _States:
         return np.zeros(len(sample.drawn), np.int64) if sample.states is None else sample.states
 
     def legend(self, figure: Figure) -> None:
-        """What the colours mean, where these are few enough to be told apart."""
-        if not self.known or not 1 < self.count <= len(_COLOURS):
+        """What the colours mean; of many states, those of some."""
+        if not self.known or self.count < 2:
             return
         from matplotlib.lines import Line2D
 
+        told = np.unique(np.linspace(0, self.count - 1, min(self.count, len(_COLOURS))).round().astype(int))
         marks = [
             Line2D([], [], marker="o", linestyle="", markersize=6, color=self.colour(state))
-            for state in range(self.count)
+            for state in told.tolist()
         ]
-        names = [f"state {state}" for state in range(self.count)]
+        names = [f"state {state}" for state in told]
         figure.legend(
             marks,
             names,
             loc="outside lower center",
-            ncols=min(self.count, 6),
+            ncols=min(len(told), 10),
             frameon=False,
             fontsize=9,
             labelcolor=_GREY,

@@ -22,7 +22,8 @@ HELP = """Score sequences: log-likelihood in nats, nats per frame, and frames.
 
 A table (CSV, TSV, Parquet) has a row a frame, and may have a column that says which sequence a row belongs to; an
 array (.npy, .npz) is one sequence or several. For a model of characters, every line of a text FILE that is not blank
-is a sequence, and - reads standard input. To a pipe: the three numbers of each sequence, divided by tabs.
+is a sequence. - reads standard input: text for such a model, CSV for others. To a pipe: the three numbers of each
+sequence, divided by tabs.
 """
 
 _COLUMNS = ("log-likelihood", "nats/frame", "frames", "sequence")

@@ -1,4 +1,4 @@
-"""What `zoo info --inside` says of mixtures and of hidden states; and that states of English are vowels and consonants."""
+"""What is said of the components of mixtures and of hidden states, which for English are vowels and consonants."""
 
 from __future__ import annotations
 
@@ -113,7 +113,9 @@ def test_the_long_run_is_right_for_chains_with_periods_and_of_parts_that_never_m
     start = torch.tensor([0.5, 0.1, 0.4]).double()
     torch.testing.assert_close(long_run(start, swaps), torch.tensor([0.3, 0.3, 0.4]).double())
     rare = torch.tensor([[1 - 1e-9, 1e-9], [3e-9, 1 - 3e-9]]).double()
-    torch.testing.assert_close(long_run(start[:2] / 0.6, rare), torch.tensor([0.75, 0.25]).double(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        long_run(start[:2] / 0.6, rare), torch.tensor([0.75, 0.25]).double(), rtol=1e-5, atol=0
+    )
 
 
 @pytest.mark.parametrize("covariance", ["diagonal", "spherical", "full", "tied"])
@@ -162,9 +164,7 @@ def test_two_states_of_english_are_vowels_with_the_space_and_consonants():
     with zipfile.ZipFile(BUILT_IN["shakespeare"].path()) as works:
         text = folded(works.read("macbeth.txt").decode())[:20_000]
     letters = torch.tensor([LETTERS.index(letter) for letter in text])
-    config = HMMConfig(
-        states=2, emissions="categorical", symbols=len(LETTERS), restarts=6, restart_steps=25
-    )
+    config = HMMConfig(states=2, emissions="categorical", symbols=len(LETTERS), restarts=6, restart_steps=25)
     model = HMM(config)
     for step in model.fit(SequencePasses(list(letters.split(100))), Noise(0), {}):
         if step["converged"]:
@@ -173,7 +173,9 @@ def test_two_states_of_english_are_vowels_with_the_space_and_consonants():
     vowel = likeliest["e"]
     likeliest["q"] = 1 - vowel  # always before u: either state will do
     assert {letter for letter, state in likeliest.items() if state == vowel} == set(" aeiou")
-    kinds = dict(zip(*(column(describe_hmm(model, LETTERS), name) for name in ("state", "kind")), strict=True))
+    kinds = dict(
+        zip(*(column(describe_hmm(model, LETTERS), name) for name in ("state", "kind")), strict=True)
+    )
     assert kinds[str(vowel)].startswith("vowels")
     assert "between words" in kinds[str(vowel)]
     assert kinds[str(1 - vowel)].startswith("consonants 9")

@@ -20,19 +20,23 @@ from zoo_classic.packed import packs
 from zoo_classic.sequences import SequencePasses, batch_of
 
 STATES, COLUMNS = 3, 2
-CONFIGS = {
-    "categorical": HMMConfig(states=STATES, emissions="categorical", symbols=4),
-    "poisson": HMMConfig(states=STATES, emissions="poisson", columns=COLUMNS),
-    "mixture": HMMConfig(states=STATES, columns=COLUMNS, mixtures=2, covariance_prior=0.0),
-} | {
-    f"mixture {kind}": HMMConfig(
-        states=STATES, columns=COLUMNS, mixtures=2, covariance=kind, covariance_prior=0.0
-    )
-    for kind in ("full", "spherical", "tied")
-} | {
-    kind: HMMConfig(states=STATES, columns=COLUMNS, covariance=kind, covariance_prior=0.0)
-    for kind in ("full", "diagonal", "spherical", "tied")
-}
+CONFIGS = (
+    {
+        "categorical": HMMConfig(states=STATES, emissions="categorical", symbols=4),
+        "poisson": HMMConfig(states=STATES, emissions="poisson", columns=COLUMNS),
+        "mixture": HMMConfig(states=STATES, columns=COLUMNS, mixtures=2, covariance_prior=0.0),
+    }
+    | {
+        f"mixture {kind}": HMMConfig(
+            states=STATES, columns=COLUMNS, mixtures=2, covariance=kind, covariance_prior=0.0
+        )
+        for kind in ("full", "spherical", "tied")
+    }
+    | {
+        kind: HMMConfig(states=STATES, columns=COLUMNS, covariance=kind, covariance_prior=0.0)
+        for kind in ("full", "diagonal", "spherical", "tied")
+    }
+)
 
 
 def batch(sequences: Any) -> dict[str, torch.Tensor]:
@@ -235,7 +239,9 @@ def test_the_frames_of_a_state_are_distributed_as_it_says(kind: str) -> None:
             "tied": lambda at: at @ matrices.numpy() @ at,
         }[config.covariance](direction)
         means = part.means[2].numpy() @ direction
-        below = stats.norm.cdf((own @ direction)[:, None], means, np.sqrt(variances)) @ part.weights[2].numpy()
+        below = (
+            stats.norm.cdf((own @ direction)[:, None], means, np.sqrt(variances)) @ part.weights[2].numpy()
+        )
         assert stats.chisquare(np.histogram(below, bins=20, range=(0, 1))[0]).pvalue > 1e-3
 
 

@@ -1,4 +1,4 @@
-"""What is computed on another device is what the CPU computes: on one that is pretended, and on a GPU where there is one.
+"""What another device computes is what the CPU does: one that is pretended, and a GPU where there is one.
 
 The pretended one refuses what a GPU would: see `pretend_device`.
 """

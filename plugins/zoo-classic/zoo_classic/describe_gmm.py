@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from zoo.modality.description import Description
 from zoo_classic import descriptions as say
 from zoo_classic.gaussians import expanded

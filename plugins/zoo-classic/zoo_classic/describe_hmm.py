@@ -149,7 +149,7 @@ def _values(
     mean: Sequence[float],
     scale: Sequence[float],
 ) -> tuple[list[str], list[tuple[str, ...]], int]:
-    """Headings, each state's means and standard deviations of these columns, and how many columns there are in all."""
+    """Headings, each state's means and standard deviations of these columns, and how many columns there are."""
     means, deviations = _spreads(emissions)
     chosen = say.telling(share, means, deviations)
     means, deviations = say.in_units(means, deviations, mean, scale)

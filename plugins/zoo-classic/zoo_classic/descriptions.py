@@ -1,4 +1,4 @@
-"""What descriptions of mixtures and of hidden states share: numbers as a person reads them, and which columns tell most.
+"""What descriptions of mixtures and of hidden states share: numbers for a person, and the columns that tell most.
 
 Shapes: K Gaussians or states, D columns.
 """
@@ -29,7 +29,7 @@ def spread(mean: float, deviation: float) -> str:
 def in_units(
     means: torch.Tensor, deviations: torch.Tensor, mean: Sequence[float], scale: Sequence[float]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both (K, D) in the data's own units, where the network computes with (value - mean) / scale; both (D,) or ()."""
+    """Both (K, D) in the data's own units, of which the network sees (value - mean) / scale; both (D,) or ()."""
     if len(scale):
         factor = torch.as_tensor(scale, dtype=means.dtype)
         means, deviations = means * factor + torch.as_tensor(mean, dtype=means.dtype), deviations * factor

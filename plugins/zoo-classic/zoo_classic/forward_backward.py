@@ -77,7 +77,7 @@ def scaled(
     """All that is expected, or None where numbers this small are lost in the dtype: then log space must do.
 
     `likelihood` is overwritten. What is lost is bounded: a state of probability below the smallest number at time t
-    adds at most that number times beta, so the result stands while beta of such states is far from the largest number.
+    adds at most that number times its beta, so the result stands while that is far from the largest number.
     """
     alpha, scale = scaled_forward(start, transition, likelihood, packed.sizes)
     if not usable(scale):

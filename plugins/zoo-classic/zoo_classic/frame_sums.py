@@ -23,8 +23,10 @@ def summed_products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 
 def sums_by(numbers: torch.Tensor, values: torch.Tensor, count: int) -> torch.Tensor:
-    """The sums, (count, ...), of those of values (N, ...) that have each number below `count`; numbers: (N,) int64."""
+    """The sums, (count, ...), of those of values (N, ...) that have each number below count. numbers: (N,) int64."""
     sums = values.new_zeros(count, *values.shape[1:])
     if values.is_cpu:
         return sums.index_add_(0, numbers, values)
-    return sums.index_put_((numbers,), values, accumulate=True)  # index_add_ would sum in another order each time
+    return sums.index_put_(
+        (numbers,), values, accumulate=True
+    )  # index_add_ would sum in another order each time

@@ -115,7 +115,9 @@ def kept_apart(covariances: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     scale = spread[..., :, None] * spread[..., None, :]
     one = torch.eye(covariances.shape[-1], dtype=covariances.dtype, device=covariances.device)
     alike = 4 * len(one) * torch.finfo(dtype).eps
-    return torch.where(good, at_least(torch.where(good, covariances / scale, one), alike) * scale, covariances)
+    return torch.where(
+        good, at_least(torch.where(good, covariances / scale, one), alike) * scale, covariances
+    )
 
 
 def expanded(covariances: torch.Tensor, kind: str, means: torch.Tensor) -> torch.Tensor:

@@ -66,9 +66,9 @@ class GMM(nn.Module):
             weights = torch.full((len(means),), 1 / max(1, len(means)), dtype=torch.float64)
         if means.shape != self.means.shape:
             raise UsageError(f"means are {tuple(means.shape)}, but must be {tuple(self.means.shape)}")
-        given = [value.to(self.means.device) for value in (weights, means, covariances)]
-        gaussians.check(*given, self.config.covariance)
-        self.assign(*given)
+        weights, means, covariances = (value.to(self.means.device) for value in (weights, means, covariances))
+        gaussians.check(weights, means, covariances, self.config.covariance)
+        self.assign(weights, means, covariances)
 
     def assign(self, weights: torch.Tensor, means: torch.Tensor, covariances: torch.Tensor) -> None:
         """Set the parameters without looking at them."""
@@ -95,7 +95,9 @@ class GMM(nn.Module):
             raise DataError(f"rows are {tuple(x.shape)}, but must be (B, {columns})")
         ready = gaussians.prepared(self.weights, self.means, self.covariances, self.config.covariance)
         number, x = self.means.dtype, x.to(self.means.device)
-        if number != torch.float64:  # far from zero, float32 would have no digits left for what is about the means
+        if (
+            number != torch.float64
+        ):  # far from zero, float32 would have no digits left for what is about the means
             middle = ready.means.mean(dim=0)
             x, ready = x.double() - middle, ready.moved(-middle)
         x, ready = x.to(number), ready.to(number)

@@ -64,12 +64,8 @@ def maximise(model: GMM, moments: Moments, rows: int, data: Passes, noise: Noise
     definite, moves, also in `moments`, to a row drawn from the data, and becomes as wide as all data.
     Raises DataError when no component has a covariance that is positive definite.
     """
-    config, kept = model.config, model.means.dtype
-    given = (config.covariance, scaling.shift, scaling.scale, config.regularisation)
-    weights, means, covariances = moments.parameters(*given)
-    if config.covariance in ("full", "tied"):
-        covariances = kept_apart(covariances, kept)
-    bad = not_positive(covariances.to(kept), config.covariance).expand(len(weights))
+    weights, means, covariances = _likeliest(model, moments, scaling)
+    bad = not_positive(covariances.to(model.means.dtype), model.config.covariance).expand(len(weights))
     if bad.all():
         flat = (scaling.scale == 1).nonzero()[:, 0].tolist()
         raise DataError(
@@ -88,9 +84,22 @@ def maximise(model: GMM, moments: Moments, rows: int, data: Passes, noise: Noise
         )
         drawn = parts(data.some(reseeded, noise))[0].double()
         moments.reseed(bad, (drawn - scaling.shift) / scaling.scale)
-        weights, means, covariances = moments.parameters(*given)
+        weights, means, covariances = _likeliest(model, moments, scaling)
     model.assign(weights, means, covariances)
     return reseeded
+
+
+def _likeliest(
+    model: GMM, moments: Moments, scaling: Scaling
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Weights, means and covariances, float64, as the model's dtype can keep them."""
+    config = model.config
+    weights, means, covariances = moments.parameters(
+        config.covariance, scaling.shift, scaling.scale, config.regularisation
+    )
+    if config.covariance in ("full", "tied"):
+        covariances = kept_apart(covariances, model.means.dtype)
+    return weights, means, covariances
 
 
 def refuse(data: Passes, like: torch.Tensor) -> None:
