@@ -24,7 +24,19 @@ _HOMES = {
     "push": "zoo.publish.push",
 }
 
-__all__ = ["FitPlan", "Plan", "build", "evaluate", "info", "list_models", "load", "pull", "push", "score", "train"]
+__all__ = [
+    "FitPlan",
+    "Plan",
+    "build",
+    "evaluate",
+    "info",
+    "list_models",
+    "load",
+    "pull",
+    "push",
+    "score",
+    "train",
+]
 
 if TYPE_CHECKING:
     from zoo.api import build, info, list_models, load, pull

@@ -35,8 +35,9 @@ class Family:
         hold none.
     plan: the settings class of a training run: `zoo.training.plan:Plan` for what learns by gradients,
         `zoo.training.plan:FitPlan` for a `zoo.protocols.Fittable`.
-    describe: a function (network, names) -> `zoo.modality.description.Description`, which says in words and numbers
-        what weights have learned; names: of the columns or symbols, in order. Empty: nothing is said.
+    describe: a function (network, names, mean, scale) -> `zoo.modality.description.Description`, which says in words
+        and numbers what weights have learned. names: of the columns or symbols, in order; a column's value x
+        reached the network as (x - mean) / scale. Empty: nothing is said.
     """
 
     name: str

@@ -70,7 +70,8 @@ class Fittable(Protocol):
         """Improve the module step by step, for as long as it is asked; yields after each step what it brought.
 
         The first entry is "log_likelihood": the mean over rows, in nats, under the parameters before the step, or its
-        lower bound. "converged" is 1 when no further step is worth it. The module's parameters are at every step those to keep.
+        lower bound. "converged" is 1 when no further step is worth it. The module's parameters are at every step
+        those to keep.
         state: empty at first; whatever else the next step needs, kept up to date in place. A module with its
         parameters and `state` as they were after a step goes on to the same bits.
         """

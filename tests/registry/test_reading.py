@@ -97,7 +97,7 @@ FAULTS: list[tuple[tuple[str | int, ...], object, str]] = [
     (
         (*HUB, "weights", "dtype"),
         "int3",
-        "weights.dtype: is 'int3', but must be one of float32, float16, bfloat16",
+        "weights.dtype: is 'int3', but must be one of float64, float32, float16, bfloat16",
     ),
     ((*HUB, "weights", "files"), ABSENT, "weights.files: is missing or empty; allowed: at least one file"),
     ((*HUB, "weights", "files"), [], "weights.files: is missing or empty"),

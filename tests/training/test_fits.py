@@ -1,4 +1,4 @@
-"""Models that are fitted, not trained by gradients, in the same runs: resumed to the same bits, ended when converged."""
+"""Models that are fitted, in the same runs as those trained: resumed to the same bits, ended when converged."""
 
 from __future__ import annotations
 

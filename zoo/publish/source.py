@@ -28,7 +28,7 @@ _COMPANION = re.compile(
     r"processor|scheduler|sentencepiece|sequence|special_tokens|spiece|tokenizer|vocab)[\w.-]*\.(json|txt|jinja|model)"
 )
 """The files beside weights that a model may need. A run's own notes are none of them: they may name the machine."""
-_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _CHUNK = 1 << 24  # values looked at together
 
 
@@ -142,7 +142,7 @@ def _usual(headers: Sequence[Header]) -> str:
     bytes_of: Counter[str] = Counter()
     for header in headers:
         for info in header.tensors.values():
-            bytes_of[info.dtype] += info.bytes if info.dtype in (*_DTYPES, "F64") else 0
+            bytes_of[info.dtype] += info.bytes if info.dtype in _DTYPES else 0
     return bytes_of.most_common(1)[0][0] if bytes_of else ""
 
 

@@ -35,7 +35,7 @@ class Weights:
     revision: str = ""
     package: str = ""
     files: tuple[File, ...] = ()
-    dtype: str = ""  # of the stored tensors: float32, float16 or bfloat16; "" when unknown
+    dtype: str = ""  # of the stored tensors: float64, float32, float16 or bfloat16; "" when unknown
 
     @property
     def bytes(self) -> int | None:

@@ -31,7 +31,7 @@ CAN = (
 )
 """What a model may say it can do."""
 STATUSES: tuple[Status, ...] = get_args(Status)
-DTYPES = ("float32", "float16", "bfloat16")
+DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 _FILE = ("schema", "plugin", "models")
 _MODEL = (

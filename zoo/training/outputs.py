@@ -100,8 +100,12 @@ def preview(run: Run, step: Step) -> None:
 
 
 def line(step: Step) -> str:
-    """A step as a line of metrics.jsonl."""
-    return json.dumps(metrics(step)) + "\n"
+    """A step as a line of metrics.jsonl; JSON has no word for what is infinite, as an impossible row's measure is."""
+    said = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in metrics(step).items()
+    }
+    return json.dumps(said) + "\n"
 
 
 def metrics(step: Step) -> dict[str, Any]:

@@ -228,8 +228,7 @@ def _prepare(
 ) -> Run:
     beside = {path.name: path for path in folder.iterdir() if path.is_file() and not _is_ours(path.name)}
     decided = material.bind(origin.family, beside)
-    if origin.model is not None:
-        _require_fitting(origin, decided, wanted)
+    _require_fitting(origin, decided, wanted)
     wanted = dataclasses.replace(wanted, config={**wanted.config, **decided})
     config = _check_config(origin, wanted)
     plan = _plan(origin, wanted)
@@ -258,13 +257,18 @@ def _moved(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _require_fitting(origin: Start, decided: Mapping[str, Any], wanted: Recipe) -> None:
-    """A model with weights keeps its shape, so its data must have it."""
+    """A model with weights keeps its shape, so its data must have it; nor is what a person sets set otherwise."""
     for name, value in decided.items():
-        has = {**origin.config, **wanted.config}.get(name, value)
-        if has != value:
+        made_for = origin.config.get(name, value) if origin.model is not None else value
+        if made_for != value:
             raise UsageError(
-                f"{wanted.source} has {name} {value}, but {wanted.start} was made for {name} {has}",
+                f"{wanted.source} has {name} {value}, but {wanted.start} was made for {name} {made_for}",
                 hint="change how the data is read with --set data..., or train a new network of the family",
+            )
+        if (asked := wanted.config.get(name, value)) != value:
+            raise UsageError(
+                f"config.{name} is {asked!r}, but {wanted.source} decides that it is {value!r}",
+                hint=f"leave config.{name} out, or change how the data is read with --set data...",
             )
 
 

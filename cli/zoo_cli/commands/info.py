@@ -150,7 +150,7 @@ def _rows(card: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _memory(memory: dict[str, dict[str, int | None]] | None) -> Iterator[str]:
     for dtype, needed in (memory or {}).items():
-        if dtype == "float16":  # as bfloat16
+        if dtype == "float16" or (dtype == "bfloat16" and needed["cache"] is None):  # the same, or no use
             continue
         cache = f", and {human.size(needed['cache'])} for a full context" if needed["cache"] else ""
         yield f"{dtype}: {human.size(needed['weights'])}{cache}"
