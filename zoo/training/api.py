@@ -75,6 +75,11 @@ def _fitted(
     network.to(team.device)
     if isinstance(data, torch.Tensor | np.ndarray):
         array = data.numpy(force=True) if isinstance(data, torch.Tensor) else data
+        if array.ndim != 2:
+            raise UsageError(
+                f"data has shape {array.shape}, but must be rows (N, D)",
+                hint="sequences are given as passes over them, such as zoo_classic.sequences.SequencePasses",
+            )
         passes: Passes = RowPasses(array, team, dtype=next(network.parameters()).dtype)
     elif isinstance(data, str | Path):
         material = _material(model, data, plan.seed)
