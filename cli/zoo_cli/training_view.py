@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _LINES = 20  # where no bar is drawn, beside those with a measurement
 _BETWEEN = 0.1  # seconds between two looks at the bar
-_COURSE = 24  # columns of the loss's course
+_COURSE = 24  # most columns of the loss's course
+_AROUND = 45  # columns that the bar, the count and the time left take
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -55,7 +56,9 @@ class TrainingView:
         now, plan = time.monotonic(), self._run.plan
         if self._bar and (now - self._drawn >= _BETWEEN or step.final):
             self._drawn = now
-            said = f"{describe(step)}  {course(self._losses, _COURSE)}"
+            said = describe(step)
+            room = self._bar.console.width - len(said) - _AROUND
+            said = f"{said}  {course(self._losses, min(_COURSE, room))}" if room > 0 else said
             self._bar.update(self._bar.task_ids[0], completed=step.step, description=said)
         if step.results or (not self._bar and step.due(max(1, plan.steps // _LINES))):
             terminal.note(f"step {step.step}: {describe(step)}{_results(step)}", quiet=self._quiet)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import zoo
+import zoo.errors
 from training import commands
 from zoo.datasets.passes import RowPasses
 from zoo.errors import CapabilityError, TrainingError, UsageError
@@ -313,3 +314,32 @@ def test_a_chain_of_two_processes_is_that_of_one(lines, tmp_path):
     assert (code, err) == (0, "")
     for ours, theirs in zip(commands.metrics(one), commands.metrics(two), strict=True):
         assert theirs["per_frame"] == pytest.approx(ours["per_frame"], rel=1e-10)
+
+
+def test_a_setting_that_the_data_decides_otherwise_is_refused(lines, tmp_path):
+    wanted = Recipe("hmm", {"emissions": "gaussian"}, str(lines), {"split": "lines"})
+    with pytest.raises(UsageError, match=r"config\.emissions is 'gaussian', but .* decides that it is 'categ"):
+        run.begin(wanted, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_measure_that_is_infinite_is_null_in_the_metrics(lines, tmp_path):
+    """What was held out has a letter that nothing else has, so it is impossible under the model."""
+    folder = tmp_path / "text"
+    folder.mkdir()
+    (folder / "held.txt").write_text("abzab", encoding="utf-8")
+    (folder / "seen.txt").write_text(lines.read_text(encoding="utf-8"), encoding="utf-8")
+    plan = {"steps": 1, "until_converged": False}
+    wanted = Recipe("hmm", {"states": 2}, str(folder), {"held_out": ("held",)}, plan)
+    begun = run.begin(wanted, tmp_path / "run", device="cpu")
+    with pytest.warns(zoo.errors.ZooWarning, match="impossible"):
+        done(begun)
+    [line] = commands.metrics(begun.folder)
+    assert line["held_out_bits_per_symbol"] is None
+    assert (begun.folder / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 2, 2)])
+def test_from_python_an_array_that_is_no_table_is_refused(shape):
+    with pytest.raises(UsageError, match="but must be rows"):
+        next(zoo.train(GMM(GMMConfig(2, 3)), np.zeros(shape), device="cpu"))
