@@ -29,3 +29,8 @@ class Model:
     @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its files lie; None for random weights."""
+        return next((path.parent for path in self.files.values()), None)

@@ -33,7 +33,7 @@ COMMANDS = {
 }
 """Command name to module of `zoo_cli.commands`, in the order of `zoo --help`."""
 
-BY_MODEL = ("sample", "score", "chat")
+BY_MODEL = ("sample", "score", "eval", "chat")
 """Commands whose options depend on their model, so MODEL is to come before them."""
 
 COMPLETION_VARIABLE = "_ZOO_COMPLETE"

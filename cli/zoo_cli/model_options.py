@@ -57,13 +57,19 @@ def find(model: str, words: Sequence[str]) -> Target:
     return targets.find(model, revision=_value("--revision", words), offline="--offline" in words)
 
 
-def text_model(target: Target | None, command: str, model: str) -> Target:
-    """The found target, if it is a text model. None: only typer could tell MODEL from the options before it."""
+def after(target: Target | None, command: str, model: str) -> Target:
+    """The found target. None: only typer could tell MODEL from the options before it; raises UsageError."""
     if target is None:
         raise UsageError(
             f"{model} comes after options that may be its own",
             hint=f"MODEL comes first: zoo {command} {model} ...",
         )
+    return target
+
+
+def text_model(target: Target | None, command: str, model: str) -> Target:
+    """The found target, if it is a text model. Raises UsageError as `after`, CapabilityError for another."""
+    target = after(target, command, model)
     if target.family.modality != "text":
         raise CapabilityError(
             f"zoo {command} knows text models; {target.name} makes {target.family.modality}"

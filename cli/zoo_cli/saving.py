@@ -17,6 +17,7 @@ from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.modality.text import TextPiece, TextSample
+    from zoo.model import Model
 
 LINES = "samples.jsonl"
 
@@ -70,6 +71,11 @@ def check_file(path: Path, *, replace: bool) -> None:
         _check_writable(path)
     except OSError as error:
         raise UsageError(f"cannot write to {path}: {error.strerror}") from None
+
+
+def title(model: Model) -> str:
+    """What a picture says that it is of: a registered model's name, of a folder not all its path."""
+    return model.name if model.entry else Path(model.name).name
 
 
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError, UsageError
 
@@ -42,7 +41,9 @@ def items(model: SequenceModel, file: str, column: str, *, whole: bool) -> list[
     from zoo.datasets.source import Member
 
     if file == "-" and not model.format.text:
-        return _piped(model, column)
+        from zoo_cli import piped
+
+        return list(_of_table(model, piped.csv(), column, "-"))
     if PurePosixPath(file).suffix.lower() in (*TABLES, *ARRAYS):
         path = Path(file).expanduser()
         return list(_of_table(model, Member(path.name, path), column, file))
@@ -71,29 +72,20 @@ def one(model: SequenceModel, file: Path) -> Any:
     return found[0].given
 
 
-def _piped(model: SequenceModel, column: str) -> list[Item]:
-    """What `zoo sample MODEL` writes into a pipe."""
-    from zoo.datasets.source import Member
-
-    content = sys.stdin.buffer.read()
-
-    class Piped(Member):
-        def open(self) -> IO[bytes]:
-            return io.BytesIO(content)
-
-        def __str__(self) -> str:
-            return "standard input"
-
-    return list(_of_table(model, Piped("-.csv", Path("-")), column, "-"))
-
-
 def _of_table(model: SequenceModel, member: Member, column: str, file: str) -> Iterator[Item]:
     from zoo.datasets import sequence_arrays, sequence_files, table_files
     from zoo.datasets.sequence_files import Wanted
+    from zoo.datasets.table_columns import few
 
     own = model.format
     is_table = PurePosixPath(member.name).suffix.lower() not in sequence_arrays.SUFFIXES
-    named = is_table and set(own.names) <= set(table_files.column_names(member))
+    present = table_files.column_names(member) if is_table else own.names
+    missing = tuple(name for name in own.names if name not in present)
+    if missing and (own.symbols is None or len(set(present) - {column}) > 1):
+        raise DataError(
+            f"{member} has no column{'s' * (len(missing) != 1)} {few(missing)}; it has {few(present)}"
+        )
+    named = is_table and not missing
     columns = own.names if own.symbols is None or named else ()  # else the only one, whatever its name
     found = sequence_files.read([member], Wanted(columns, column, symbols=own.symbols is not None))
     if (found.format.symbols is None) != (own.symbols is None):

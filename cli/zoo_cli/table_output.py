@@ -51,11 +51,7 @@ def file(path: Path, suffixes: Sequence[str], *, replace: bool) -> Path:
     if path.suffix.lower() not in suffixes:
         allowed = " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))
         raise UsageError(f"cannot write rows to {path}", hint=f"-o takes a file that ends in {allowed}")
-    try:
-        saving._check_file(path, replace=replace)
-        saving._check_writable(path)
-    except OSError as error:
-        raise UsageError(f"cannot write to {path}: {error.strerror}") from None
+    saving.check_file(path, replace=replace)
     return path.resolve()
 
 
@@ -160,8 +156,7 @@ def _numbers(values: Sequence[float]) -> list[str]:
 
 
 def _heading(name: str) -> str:
-    name = terminal.one_line(name)
-    return name if len(name) <= _WIDEST else name[: _WIDEST - 1] + "…"
+    return terminal.cut(terminal.one_line(name), _WIDEST)
 
 
 def _fitting(columns: Sequence[Sequence[str]], width: int) -> list[Sequence[str]]:

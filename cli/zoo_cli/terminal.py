@@ -143,6 +143,11 @@ def console(stream: IO[str]) -> Console:
     )
 
 
+def cut(text: str, characters: int) -> str:
+    """Text of at most so many characters; the last of one that was longer is an ellipsis."""
+    return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
 def table(*columns: str, right: Collection[str] = (), wrapped: Collection[str] = ()) -> Table:
     """A table without lines; cells are cut to fit the terminal's width, but those of `wrapped` columns run on."""
     from rich.table import Table

@@ -129,7 +129,7 @@ def test_so_is_one_of_parquet(tmp_path, value, said):
 )
 def test_text_that_is_no_table_is_refused(tmp_path, monkeypatch, content, message):
     if message.endswith("characters"):
-        monkeypatch.setattr(table_files, "_MOST_CHARACTERS", 1000)
+        monkeypatch.setattr(records, "_MOST_CHARACTERS", 1000)
     with pytest.raises(DataError, match=message):
         read_table(written(tmp_path / "a.csv", content))
 

@@ -140,7 +140,7 @@ def test_a_model_of_another_modality_is_refused(model):
     network = torch.nn.Linear(1, 1)
     network.log_prob = lambda x: x[:, 0]
     family = dataclasses.replace(model().family, modality="image")
-    with pytest.raises(CapabilityError, match="eye makes image, but only text models are evaluated"):
+    with pytest.raises(CapabilityError, match="eye makes image, but only models of text, tables"):
         zoo.evaluate(Model("eye", family, None, network, {}), ["text"])
 
 

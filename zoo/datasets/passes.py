@@ -155,7 +155,7 @@ def tensor_of(values: np.ndarray) -> torch.Tensor:
     """An array as a tensor on the CPU, float64 unless it is float32: a view where torch may have one, else a copy."""
     if values.dtype not in (np.float32, np.float64) or not values.dtype.isnative:
         values = values.astype(np.float64)
-    elif not values.flags.writeable:  # torch has no tensors that cannot be written to
+    elif not values.flags.writeable or min(values.strides, default=0) < 0:  # torch has no such tensors
         values = values.copy()
     return torch.from_numpy(values)
 

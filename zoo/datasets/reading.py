@@ -9,6 +9,7 @@ from zoo.errors import CapabilityError, DataError
 
 if TYPE_CHECKING:
     from zoo.datasets.material import Material
+    from zoo.datasets.source import Source
 
 _READERS = {
     "text": ("zoo.datasets.text", "TextRules"),
@@ -38,9 +39,16 @@ def read(modality: str, source: str, rules: Any, seed: int, *, offline: bool = F
     Raises CapabilityError for a modality that is not trained on, DataError for data that cannot be used, UsageError
     for rules that do not fit it.
     """
+    module, _ = _reader(modality)
+    found = locate(modality, source, offline=offline)
+    material: Material = importlib.import_module(module).read(found, rules, seed)
+    return material
+
+
+def locate(modality: str, source: str, *, offline: bool = False) -> Source:
+    """The source that a person means, if a modality's data can be read from it. Raises DataError when it cannot."""
     from zoo.datasets.source import find
 
-    module, _ = _reader(modality)
     found = find(source, offline=offline)
     readable = (modality, *_ALSO_READ.get(modality, ()))
     if found.built_in is not None and found.built_in.modality not in readable:
@@ -51,8 +59,7 @@ def read(modality: str, source: str, rules: Any, seed: int, *, offline: bool = F
         from zoo.datasets.hub_files import as_files
 
         found = as_files(found, modality)
-    material: Material = importlib.import_module(module).read(found, rules, seed)
-    return material
+    return found
 
 
 def _reader(modality: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -33,14 +34,74 @@ class Part:
 def parts(member: Member, names: Sequence[str]) -> Iterator[Part]:
     """The columns of these names, part by part. Raises DataError for damage, and in Parquet for a null."""
     with member.open() as stream:
-        if member.name.lower().endswith(".parquet"):
+        if is_parquet(member):
             yield from _parquet_parts(member, stream, names)
         else:
             yield from _text_parts(member, stream, names)
 
 
+def is_parquet(member: Member) -> bool:
+    """Whether a file is Parquet, by its name; else it is text."""
+    return member.name.lower().endswith(".parquet")
+
+
+def records_of(member: Member, stream: IO[bytes]) -> Iterator[list[str]]:
+    """The cells of each line of CSV or TSV; empty lines are passed over. Raises DataError for damage."""
+    delimiter = "\t" if member.name.lower().endswith(".tsv") else ","
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        reader = csv.reader(_lines(member, text), delimiter=delimiter)
+        try:
+            yield from (cells for cells in reader if cells)
+        except csv.Error as error:
+            raise DataError(f"{member}: line {reader.line_num}: {error}") from None
+        except UnicodeDecodeError:
+            raise DataError(f"{member}: after line {reader.line_num} it is not UTF-8 text") from None
+
+
+def _lines(member: Member, text: IO[str]) -> Iterator[str]:
+    while line := text.readline(_MOST_CHARACTERS + 1):
+        if len(line) > _MOST_CHARACTERS:
+            raise DataError(f"{member} has a line of more than {_MOST_CHARACTERS:,} characters")
+        yield line
+
+
+def parquet_file(member: Member, stream: IO[bytes]) -> Any:
+    """pyarrow's reader of a file. Raises MissingDependencyError without pyarrow, DataError for what is no Parquet."""
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingDependencyError(
+            f"{member}: the package pyarrow, which reads Parquet, is not installed",
+            hint="pip install 'zoo-core[parquet]'",
+        ) from None
+    with decoding(member):
+        return parquet.ParquetFile(stream)
+
+
+@contextmanager
+def decoding(member: Member) -> Iterator[None]:
+    """Whatever pyarrow raises of a stranger's file within is a DataError."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # any kind of error
+        raise DataError(f"{member} cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
+
+
+def batches(member: Member, file: Any, names: Sequence[str], rows: int) -> Iterator[Any]:
+    """The columns of these names of a `parquet_file`, in pyarrow's batches of at most so many rows."""
+    found = file.iter_batches(batch_size=rows, columns=list(names), use_threads=False)
+    while True:
+        with decoding(member):
+            batch = next(found, None)
+        if batch is None:
+            return
+        yield batch
+
+
 def _text_parts(member: Member, stream: IO[bytes], names: Sequence[str]) -> Iterator[Part]:
-    records = _records(member, stream)
+    records = records_of(member, stream)
     present = [name.strip() for name in next(records)]
     places = [present.index(name) for name in names]
     first = 1
@@ -61,46 +122,11 @@ def _text_parts(member: Member, stream: IO[bytes], names: Sequence[str]) -> Iter
         yield Part(first, dict(zip(names, waiting, strict=True)))
 
 
-def _records(member: Member, stream: IO[bytes]) -> Iterator[list[str]]:
-    """The cells of each line; empty lines are passed over."""
-    delimiter = "\t" if member.name.lower().endswith(".tsv") else ","
-    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        reader = csv.reader(_lines(member, text), delimiter=delimiter)
-        try:
-            yield from (cells for cells in reader if cells)
-        except csv.Error as error:
-            raise DataError(f"{member}: line {reader.line_num}: {error}") from None
-        except UnicodeDecodeError:
-            raise DataError(f"{member}: after line {reader.line_num} it is not UTF-8 text") from None
-
-
-def _lines(member: Member, text: IO[str]) -> Iterator[str]:
-    while line := text.readline(_MOST_CHARACTERS + 1):
-        if len(line) > _MOST_CHARACTERS:
-            raise DataError(f"{member} has a line of more than {_MOST_CHARACTERS:,} characters")
-        yield line
-
-
 def _parquet_parts(member: Member, stream: IO[bytes], names: Sequence[str]) -> Iterator[Part]:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingDependencyError(
-            f"{member}: the package pyarrow, which reads Parquet, is not installed",
-            hint="pip install 'zoo-core[parquet]'",
-        ) from None
     first = 1
-    try:
-        batches = parquet.ParquetFile(stream).iter_batches(
-            batch_size=_ROWS_AT_ONCE, columns=list(names), use_threads=False
-        )
-        for batch in batches:
-            yield Part(first, {name: _column(member, first, name, batch.column(name)) for name in names})
-            first += len(batch)
-    except DataError:
-        raise
-    except Exception as error:  # a stranger's file in the decoder: any kind of error
-        raise DataError(f"{member} cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
+    for batch in batches(member, parquet_file(member, stream), names, _ROWS_AT_ONCE):
+        yield Part(first, {name: _column(member, first, name, batch.column(name)) for name in names})
+        first += len(batch)
 
 
 def _column(member: Member, first: int, name: str, values: Any) -> list[str] | np.ndarray:

@@ -80,3 +80,15 @@ def cut(part: Part, window: int | None) -> Part:
     offsets = number * window
     lengths = np.minimum(np.repeat(part.lengths, pieces) - offsets, window)
     return Part(np.repeat(part.starts, pieces) + offsets, lengths, np.zeros_like(lengths))
+
+
+def in_runs(part: Part, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The frames of each sequence but the given ones in `counts` runs, (n,) at least 1, as equal as can be.
+
+    Returns of each run, in order, (R,) int64: the number of its sequence, and where in that it begins and ends.
+    """
+    which = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(which)) - np.repeat(counts.cumsum() - counts, counts)  # within its sequence
+    given, frames = part.given[which], (part.lengths - part.given)[which]
+    begins, ends = (given + frames * at // counts[which] for at in (number, number + 1))
+    return which, begins, ends

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,13 @@ from zoo.datasets.material import Rows
 from zoo.datasets.passes import ALONE, Team
 from zoo.datasets.sequence_files import Sequences, Wanted
 from zoo.datasets.sequence_passes import SequencePasses
-from zoo.datasets.sequence_split import Part, cut, divided, named
+from zoo.datasets.sequence_split import Part, cut, divided, in_runs, named
 from zoo.datasets.source import Source
 from zoo.datasets.table_columns import Columns, few
 from zoo.errors import CapabilityError, DataError, UsageError, ZooWarning
 from zoo.family import Family
 from zoo.modality import sequence_format
-from zoo.modality.sequence_batches import log_likelihoods
+from zoo.modality.sequence_batches import BATCH_SIZE, log_likelihoods
 from zoo.modality.sequence_format import Format
 from zoo.modality.sequence_samples import SEQUENCE, content
 from zoo.settings import setting
@@ -117,7 +117,13 @@ class SequenceMaterial:
             raise DataError(
                 f"{family.name}: there is no {sequence_format.FILE}, so it is not known what a frame is"
             )
-        found, own = sequence_format.read(files[sequence_format.FILE]), self._sequences.format
+        found = sequence_format.read(files[sequence_format.FILE])
+        self.bind_to(family, found)
+        return config_settings(family, self._decided(found)) if self._learned else {}
+
+    def bind_to(self, family: Family, found: Format) -> None:
+        """As `bind`, to a format that is known. Raises DataError as it does."""
+        own = self._sequences.format
         if found.symbols is None:
             if own.symbols is not None or own.names != found.names:
                 held = "symbols" if own.symbols is not None else f"the columns {few(own.names)}"
@@ -125,7 +131,6 @@ class SequenceMaterial:
         else:
             self._numbers = _numbered(own, found)
         self._family, self._format = family, found
-        return config_settings(family, self._decided(found)) if self._learned else {}
 
     def rows(self, network: nn.Module, seed: int) -> Rows:  # noqa: ARG002 - as the protocol has it
         """Nothing learns sequences by gradients yet."""
@@ -146,22 +151,54 @@ class SequenceMaterial:
         Infinite when the network says that one of them is impossible.
         """
         _, found = self._bound()
-        part = self._held_out
-        if not part.frames:
+        each, lengths = self.scores(network)
+        if not len(each):
             return {}
-        passes = self._passes(part, network, ALONE)
-        whole = [passes.sequence(number) for number in range(passes.rows)]
-        before = [passes.sequence(number, given) for number, given in enumerate(part.given.tolist()) if given]
-        with evaluating(network):
-            total = math.fsum(log_likelihoods(network, whole))
-            total -= math.fsum(log_likelihoods(network, before))
-        nats = -total / part.frames + found.columns.log_scale
+        frames = int(lengths.sum())
+        nats = -math.fsum(each) / frames
         if not math.isfinite(nats):
-            nats = math.inf  # also where what comes before is impossible itself
+            nats = math.inf
             self._warn_of_impossible()
         if found.symbols is None:
-            return {"held_out_nats_per_frame": nats, "held_out_frames": part.frames}
-        return {"held_out_bits_per_symbol": nats / math.log(2), "held_out_frames": part.frames}
+            return {"held_out_nats_per_frame": nats, "held_out_frames": frames}
+        return {"held_out_bits_per_symbol": nats / math.log(2), "held_out_frames": frames}
+
+    def scores(
+        self,
+        network: nn.Module,
+        *,
+        whole: bool = False,
+        runs: Sequence[int] | None = None,
+        batch_size: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The log-likelihood of each held-out sequence, (n,) float64, and how many frames it is of, (n,) int64.
+
+        In nats, a density's of the data's own units; of the end of a sequence, given what comes before it.
+        whole: of all sequences, from their first frame on. runs: (n,) into how many runs of equal length each one's
+        frames are divided; then both are of each run, (sum of runs,), given all that comes before it.
+        batch_size: sequences computed together.
+        """
+        _, found = self._bound()
+        part = divided(self._sequences.lengths, 0.0, 0)[0] if whole else self._held_out
+        passes, size = self._passes(part, network, ALONE), batch_size or BATCH_SIZE
+        which, begins, ends = in_runs(
+            part, np.ones(passes.rows, np.int64) if runs is None else np.array(runs)
+        )
+        whole_ones = [passes.sequence(number) for number in range(passes.rows)]
+        beginnings = [
+            whole_ones[number][:end] for number, end in zip(which.tolist(), ends.tolist(), strict=True)
+        ]
+        given = np.flatnonzero(part.given)
+        with evaluating(network):
+            until = np.array(log_likelihoods(network, beginnings, size))
+            before = np.zeros(passes.rows)
+            before[given] = log_likelihoods(
+                network, [whole_ones[number][: part.given[number]] for number in given], size
+            )
+        before = np.where(begins > part.given[which], np.roll(until, 1), before[which])
+        possible = until != -math.inf  # else what comes before may be impossible itself
+        each = np.where(possible, until - np.where(possible, before, 0), -math.inf)
+        return each - (ends - begins) * found.columns.log_scale, ends - begins
 
     def preview(self, network: nn.Module, count: int, seed: int, stem: Path) -> Iterator[Path]:
         """Draw sequences of the length that is usual: text into one .txt file under headings, others into a CSV."""

@@ -109,12 +109,16 @@ class TableMaterial:
                 f"{family.name}: there is no {COLUMNS}, so it is not known how values were scaled"
             )
         columns = read_columns(files[COLUMNS])
+        self.bind_to(family, columns)
+        return config_settings(family, {"columns": len(columns.names)})
+
+    def bind_to(self, family: Family, columns: Columns) -> None:
+        """As `bind`, to columns that are known. Raises DataError when they are not the data's."""
         if columns.names != self._table.names:
             raise DataError(
                 f"the data has the columns {few(self._table.names)}, but the network has {few(columns.names)}"
             )
         self._family, self._columns = family, columns
-        return config_settings(family, {"columns": len(columns.names)})
 
     def rows(self, network: nn.Module, seed: int) -> ArrayRows:
         """Rows (B, D) in float64 for a network of float64, else float32. Raises UsageError for rows with weights."""
@@ -138,18 +142,31 @@ class TableMaterial:
             return held_out_loss(network, self._selection(self._held_out, network), self._seed)
         if not len(self._held_out) or not callable(getattr(network, "log_prob", None)):
             return {}
-        passes = self._passes(network, Team(device_of(network)), self._held_out)
-        total = weight = 0.0
-        with evaluating(network), torch.no_grad():
-            for batch in passes.batches(max(1, _VALUES_MEASURED // len(self._table.names))):
-                rows, weights = batch if isinstance(batch, tuple) else (batch, torch.ones(len(batch)))
-                found = network.log_prob(rows).double().cpu()  # type: ignore[operator]
-                total += float((found * weights.double().cpu()).sum())
-                weight += float(weights.double().sum())
-        if not weight:
+        found, weights = self.scores(network)
+        if not len(found):
             return {}
-        nats = self._bound()[1].log_scale - total / weight
+        nats = -float((found * weights).sum() / weights.sum())
         return {"held_out_nats_per_row": nats, "held_out_rows": len(self._held_out)}
+
+    def scores(
+        self, network: nn.Module, *, whole: bool = False, batch_size: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The log-likelihood of each held-out row and its weight, (n,) float64 each. Rows of weight 0 are left out.
+
+        In nats, a density's of the data's own units. network: has `log_prob`. whole: of all rows, not the held-out
+        ones. batch_size: rows computed together.
+        """
+        passes = self._passes(network, Team(device_of(network)), None if whole else self._held_out)
+        size = batch_size or max(1, _VALUES_MEASURED // len(self._table.names))
+        scores, counts = [np.zeros(0)], [np.zeros(0)]
+        with evaluating(network), torch.no_grad():
+            for batch in passes.batches(size):
+                rows, weights = batch if isinstance(batch, tuple) else (batch, torch.ones(len(batch)))
+                found = network.log_prob(rows)  # type: ignore[operator]
+                scores.append(found.double().cpu().numpy())
+                counts.append(weights.double().cpu().numpy())
+        each, weight = np.concatenate(scores) - self._bound()[1].log_scale, np.concatenate(counts)
+        return each[weight > 0], weight[weight > 0]
 
     def preview(self, network: nn.Module, count: int, seed: int, stem: Path) -> Iterator[Path]:
         """Draw rows, the last that `network.sample` yields: (N, D); one CSV file in the data's own units.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import math
 from collections import Counter
@@ -14,13 +12,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from zoo.datasets import table_arrays
+from zoo.datasets import records, table_arrays
 from zoo.datasets.source import Member
-from zoo.errors import DataError, MissingDependencyError, UsageError
+from zoo.errors import DataError, UsageError
 
-SUFFIXES = (".csv", ".tsv", ".parquet", *table_arrays.SUFFIXES)
+SUFFIXES = (*records.SUFFIXES, *table_arrays.SUFFIXES)
 
-_MOST_CHARACTERS = 2**24  # of a line
 _ROWS_AT_ONCE = 65_536
 _RECORDS_AT_ONCE = 1024  # lines of text that are numbers together
 
@@ -50,10 +47,10 @@ def column_names(file: Path | Member, columns: Sequence[str] = ()) -> tuple[str,
     if is_array(member):
         return _chosen(member, table_arrays.of_file(member).names, columns)
     with member.open() as stream:
-        if member.name.lower().endswith(".parquet"):
+        if records.is_parquet(member):
             names = _parquet_names(member, stream)
         else:
-            names = _text_names(member, _records(member, stream))
+            names = _text_names(member, records.records_of(member, stream))
     return _chosen(member, names, columns)
 
 
@@ -70,7 +67,7 @@ def chunks(file: Path | Member, rows: int, columns: Sequence[str] = ()) -> Itera
             yield part.astype(np.float64)
         return
     with member.open() as stream:
-        if member.name.lower().endswith(".parquet"):
+        if records.is_parquet(member):
             yield from _parquet_chunks(member, stream, rows, columns)
         else:
             yield from _text_chunks(member, stream, rows, columns)
@@ -98,28 +95,8 @@ def _chosen(member: Member, names: Sequence[str], columns: Sequence[str]) -> tup
     return tuple(columns or names)
 
 
-def _records(member: Member, stream: IO[bytes]) -> Iterator[list[str]]:
-    """The cells of each line; empty lines are passed over."""
-    delimiter = "\t" if member.name.lower().endswith(".tsv") else ","
-    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        reader = csv.reader(_lines(member, text), delimiter=delimiter)
-        try:
-            yield from (cells for cells in reader if cells)
-        except csv.Error as error:
-            raise DataError(f"{member}: line {reader.line_num}: {error}") from None
-        except UnicodeDecodeError:
-            raise DataError(f"{member}: after line {reader.line_num} it is not UTF-8 text") from None
-
-
-def _lines(member: Member, text: IO[str]) -> Iterator[str]:
-    while line := text.readline(_MOST_CHARACTERS + 1):
-        if len(line) > _MOST_CHARACTERS:
-            raise DataError(f"{member} has a line of more than {_MOST_CHARACTERS:,} characters")
-        yield line
-
-
-def _text_names(member: Member, records: Iterator[list[str]]) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in next(records, []))
+def _text_names(member: Member, lines: Iterator[list[str]]) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in next(lines, []))
     if not names:
         raise DataError(f"{member} is empty; its first line must name the columns")
     if all(_is_number(name) for name in names):
@@ -133,12 +110,12 @@ def _text_names(member: Member, records: Iterator[list[str]]) -> tuple[str, ...]
 def _text_chunks(
     member: Member, stream: IO[bytes], rows: int, columns: Sequence[str]
 ) -> Iterator[np.ndarray]:
-    records = _records(member, stream)
-    names = _text_names(member, records)
+    lines = records.records_of(member, stream)
+    names = _text_names(member, lines)
     chosen = [(name, names.index(name)) for name in _chosen(member, names, columns)]
     parts: list[np.ndarray] = []
     row = gathered = 0
-    while block := list(itertools.islice(records, min(_RECORDS_AT_ONCE, rows - gathered))):
+    while block := list(itertools.islice(lines, min(_RECORDS_AT_ONCE, rows - gathered))):
         parts.append(_numbers(member, row + 1, len(names), chosen, block))
         row += len(block)
         gathered += len(block)
@@ -200,42 +177,17 @@ def _no_number(member: Member, row: int, name: str, found: str) -> DataError:
     )
 
 
-def _parquet_file(member: Member, stream: IO[bytes]) -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingDependencyError(
-            f"{member}: the package pyarrow, which reads Parquet, is not installed",
-            hint="pip install 'zoo-core[parquet]'",
-        ) from None
-    try:
-        return parquet.ParquetFile(stream)
-    except Exception as error:  # a stranger's file in the decoder: any kind of error
-        raise _damaged(member, error) from None
-
-
-def _damaged(member: Member, error: Exception) -> DataError:
-    return DataError(f"{member} cannot be read as Parquet: {' '.join(str(error).split())[:200]}")
-
-
 def _parquet_names(member: Member, stream: IO[bytes]) -> tuple[str, ...]:
-    return tuple(_parquet_file(member, stream).schema_arrow.names)
+    return tuple(records.parquet_file(member, stream).schema_arrow.names)
 
 
 def _parquet_chunks(
     member: Member, stream: IO[bytes], rows: int, columns: Sequence[str]
 ) -> Iterator[np.ndarray]:
-    file = _parquet_file(member, stream)
+    file = records.parquet_file(member, stream)
     names = _chosen(member, file.schema_arrow.names, columns)
     done = 0
-    batches = file.iter_batches(batch_size=rows, columns=list(names), use_threads=False)
-    while True:
-        try:
-            batch = next(batches, None)
-        except Exception as error:  # as above
-            raise _damaged(member, error) from None
-        if batch is None:
-            return
+    for batch in records.batches(member, file, names, rows):
         yield np.stack([_column(member, done, name, batch.column(name)) for name in names], axis=1)
         done += len(batch)
 

@@ -1,4 +1,4 @@
-"""`evaluate`: how well a model predicts text that it was not trained on, with confidence intervals.
+"""`evaluate`: how well a model predicts data that it was not trained on, with confidence intervals; and text.
 
 Losses of neighbouring tokens depend on each other, and so do those of a scene or a chapter: an interval over tokens
 would be too narrow. Blocks count as independent instead: whole documents where there are at least 8, otherwise 8 to
@@ -16,20 +16,20 @@ from pathlib import Path
 import numpy as np
 
 from zoo.datasets.documents import Document
-from zoo.errors import CapabilityError, DataError
-from zoo.evaluation import held_out
+from zoo.errors import CapabilityError, DataError, UsageError
+from zoo.evaluation import held_out, items
 from zoo.evaluation.held_out import HeldOut
-from zoo.evaluation.interval import LEAST_BLOCKS, Estimate, ratio
+from zoo.evaluation.interval import Estimate, ratio, runs
+from zoo.evaluation.items import RowEvaluation, SequenceEvaluation
 from zoo.evaluation.scoring import opened
 from zoo.evaluation.text import TextScore, text_scores, tokenizer_of
 from zoo.evaluation.tokens import Windows, windows
+from zoo.modality.sequence_model import SequenceModel
+from zoo.modality.table_model import TableModel
 from zoo.modality.text_model import TextModel
 from zoo.model import Model
 from zoo.protocols import Tokenizer
 from zoo.targets import Target
-
-_MOST_BLOCKS, _RUN = 32, 1024  # runs of one document, and a run's tokens where there is enough text
-_LEAST_RUN = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,7 @@ def evaluate(
     data: str | Path | Sequence[str] | HeldOut | None = None,
     *,
     column: str | None = None,
+    weights: str | None = None,
     window: int | None = None,
     stride: int | None = None,
     batch_size: int | None = None,
@@ -68,21 +69,68 @@ def evaluate(
     dtype: str = "auto",
     offline: bool = False,
     report: Callable[[int], object] | None = None,
-) -> TextEvaluation:
-    """Perplexity, nats a token and bits a byte of a text model on text that it was not trained on.
+) -> TextEvaluation | RowEvaluation | SequenceEvaluation:
+    """Measures of a model on data that it was not trained on, with intervals.
 
-    data: a text file, a folder of them, a built-in name, rows (hf:user/name, FILE.parquet), or texts; None for what a
-    run of `zoo train` held out. column: of rows, the one that is text.
+    Of text: perplexity, nats a token and bits a byte; see `zoo.evaluation.items` for those of tables and sequences.
+    data: a file, a folder, a built-in name, of text also rows (hf:user/name, FILE.parquet), or texts; of others
+    several names. All of it is measured; None is what a run of `zoo train` held out.
+    column: of rows, the one that is text. weights: of a table, the column that says how much each row counts.
     model, window, stride, batch_size, device, dtype, offline: as for `zoo.score`. report: called with the number of
     tokens done so far.
-    Raises CapabilityError for a model that is not one of text, DataError when the data cannot be read or has no
-    text, UsageError when there is no data, and what `zoo.score` raises.
+    Raises CapabilityError for a model of another modality, DataError when the data cannot be read or there is nothing
+    in it to measure, UsageError when there is no data and for what the modality does not take, and what `zoo.score`
+    raises.
     """
     loaded = opened(model, device=device, dtype=dtype, offline=offline)
-    if not isinstance(loaded, TextModel):
-        what = loaded.family.modality
-        raise CapabilityError(f"{loaded.name} makes {what}, but only text models are evaluated so far")
-    found = _held_out(loaded, data, column, offline)
+    for_text = {"column": column, "window": window, "stride": stride}
+    if isinstance(loaded, TextModel):
+        _refuse(loaded, weights=weights)
+        measured = _held_out(loaded, data, column, offline)
+        return of_text(loaded, measured, window=window, stride=stride, batch_size=batch_size, report=report)
+    if isinstance(loaded, TableModel):
+        _refuse(loaded, **for_text)
+        return items.of_table(loaded, _sources(data), weights=weights, batch_size=batch_size, offline=offline)
+    if isinstance(loaded, SequenceModel):
+        _refuse(loaded, **for_text, weights=weights)
+        return items.of_sequences(loaded, _sources(data), batch_size=batch_size, offline=offline)
+    what = loaded.family.modality
+    raise CapabilityError(
+        f"{loaded.name} makes {what}, but only models of text, tables and sequences are evaluated so far"
+    )
+
+
+def _refuse(model: Model, **options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise UsageError(f"{name} is {value!r}, but {model.name} makes {model.family.modality}")
+
+
+def _sources(data: str | Path | Sequence[str] | HeldOut | None) -> list[str] | None:
+    """The names of what tables and sequences are read from. Raises UsageError for what is no name."""
+    if data is None:
+        return None
+    several = [data] if isinstance(data, str | Path) else data
+    if isinstance(several, HeldOut) or not all(isinstance(name, str | Path) for name in several):
+        raise UsageError(
+            f"data is {type(data).__name__}, but must be a file, a folder or a built-in name",
+            hint="zoo.score takes rows and sequences themselves",
+        )
+    if not several:
+        raise UsageError("there is nothing to measure on: no data was named")
+    return [str(name) for name in several]
+
+
+def of_text(
+    loaded: TextModel,
+    found: HeldOut,
+    *,
+    window: int | None = None,
+    stride: int | None = None,
+    batch_size: int | None = None,
+    report: Callable[[int], object] | None = None,
+) -> TextEvaluation:
+    """Perplexity, nats a token and bits a byte of a text model on documents; see `evaluate`."""
     over = windows(loaded.context, window, stride)
     present = [(document.name, text) for document in found.documents if (text := document.text)]
     if not present:
@@ -98,8 +146,7 @@ def _held_out(
     if isinstance(data, HeldOut):
         return data
     if data is None:
-        beside = next(iter(model.files.values()), None)
-        return held_out.of_run(beside.parent if beside else None, model.name, offline=offline)
+        return held_out.of_run(model.folder, model.name, offline=offline)
     if isinstance(data, str | Path):
         return held_out.named(str(data), column=column, offline=offline)
     documents = tuple(Document(f"text {number}", text) for number, text in enumerate(data, 1))
@@ -134,13 +181,9 @@ def _exp(nats: float) -> float:
 
 def _blocks(scores: Sequence[TextScore], tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nats, tokens and bytes of each block, (n,) each; their sums are those of the documents."""
-    whole = len(scores) >= LEAST_BLOCKS
-    total = sum(score.tokens for score in scores)
-    runs = min(_MOST_BLOCKS, max(LEAST_BLOCKS, total // _RUN), total // _LEAST_RUN)
+    counts = runs([score.tokens for score in scores])
     parts = [
-        part
-        for score in scores
-        for part in _runs(score, 1 if whole else max(1, round(runs * score.tokens / total)), tokenizer)
+        part for score, count in zip(scores, counts, strict=True) for part in _runs(score, count, tokenizer)
     ]
     nats, tokens, sizes = np.array(parts).T
     return nats, tokens, sizes

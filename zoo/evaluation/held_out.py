@@ -1,4 +1,4 @@
-"""What a model is measured on: text that a person names, or what a run held out by its own recipe."""
+"""What a text model is measured on: text that a person names, or what a run held out by its own recipe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 4_000_000
 """Of rows, which may be more than memory holds; the first ones are measured on."""
-_RECIPE = "recipe.yaml"
+RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,7 @@ def of_run(folder: Path | None, name: str, *, offline: bool = False) -> HeldOut:
     name: the model as a person named it. Raises UsageError when there is no run in the folder or it held nothing out,
     DataError when the data cannot be read.
     """
-    from zoo.training import recipe
-
-    if folder is None or not (folder / _RECIPE).is_file():
-        raise UsageError(
-            f"{name} is no run with held-out data of its own", hint="say what to measure on: --data D"
-        )
-    said = recipe.read(folder / _RECIPE)
-    if not said.source:
-        raise DataError(f"the recipe of {name} does not say what it was trained on", hint="say it: --data D")
+    said = recipe_of(folder, name)
     source, seed = find(said.source, offline=offline), _seed(said, name)
     rules = _text_rules(said.data, name)
     if hub_rows.has_rows(source):
@@ -92,8 +84,27 @@ def of_run(folder: Path | None, name: str, *, offline: bool = False) -> HeldOut:
         texts = list(first_characters(held_out, rules.held_out_characters))
         documents = tuple(Document(item.name, text) for item, text in zip(held_out, texts, strict=False))
     if not documents:
-        raise UsageError(f"{name} held nothing out", hint="say what to measure on: --data D")
+        raise nothing(name)
     return HeldOut(f"held out of {said.source}", documents, seed)
+
+
+def recipe_of(folder: Path | None, name: str) -> Recipe:
+    """The recipe of the run in a folder. Raises UsageError and DataError as `of_run`."""
+    from zoo.training import recipe
+
+    if folder is None or not (folder / RECIPE).is_file():
+        raise UsageError(
+            f"{name} is no run with held-out data of its own", hint="say what to measure on: --data D"
+        )
+    said = recipe.read(folder / RECIPE)
+    if not said.source:
+        raise DataError(f"the recipe of {name} does not say what it was trained on", hint="say it: --data D")
+    return said
+
+
+def nothing(name: str) -> UsageError:
+    """The error for a run that held nothing out."""
+    return UsageError(f"{name} held nothing out", hint="say what to measure on: --data D")
 
 
 def _seed(said: Recipe, name: str) -> int:

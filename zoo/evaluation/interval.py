@@ -7,13 +7,16 @@ and Stegun, "Handbook of Mathematical Functions", 1964, 26.7.5. No chance is inv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 LEAST_BLOCKS = 8
 """With fewer, the spread between blocks says too little, and there is no interval."""
+
+_MOST_RUNS, _RUN = 32, 1024  # of what is divided, and the length of a run where there is enough
+_LEAST_RUN = 128
 
 _Z = 1.959963984540054  # the normal distribution's quantile of 0.975
 
@@ -42,6 +45,19 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Estimate:
     error = math.sqrt(count / (count - 1) * float(np.square(rest).sum())) / total
     margin = student(count - 1) * error
     return Estimate(value, value - margin, value + margin)
+
+
+def runs(sizes: Sequence[int]) -> list[int]:
+    """How many blocks each of some documents or sequences is to be, so that the blocks count as independent.
+
+    Each is one where there are at least `LEAST_BLOCKS`; otherwise 8 to 32 runs are shared out by size, each of at
+    least 1,024 of what `sizes` counts where there is so much, and of at least 128 in any case.
+    """
+    if len(sizes) >= LEAST_BLOCKS:
+        return [1] * len(sizes)
+    total = sum(sizes)
+    wanted = min(_MOST_RUNS, max(LEAST_BLOCKS, total // _RUN), total // _LEAST_RUN)
+    return [max(1, round(wanted * size / total)) for size in sizes]
 
 
 def student(freedom: int) -> float:

@@ -26,12 +26,16 @@ def batches(
 
 def batch(network: Any, encoded: Sequence[np.ndarray]) -> Batch:
     """The sequences side by side. Numbers are float64 where the network computes in it, else float32."""
-    if encoded[0].dtype == np.int64:
-        dtype = torch.int64
-    else:
-        double = any(weight.dtype == torch.float64 for weight in network.parameters())
-        dtype = torch.float64 if double else torch.float32
+    dtype = dtype_of(network, symbols=encoded[0].dtype == np.int64)
     return padded(encoded, dtype, next(network.parameters()).device)
+
+
+def dtype_of(network: Any, *, symbols: bool) -> torch.dtype:
+    """What a network takes frames in: int64 for symbols; float64 where it computes in that, else float32."""
+    if symbols:
+        return torch.int64
+    double = any(weight.dtype == torch.float64 for weight in network.parameters())
+    return torch.float64 if double else torch.float32
 
 
 @torch.no_grad()

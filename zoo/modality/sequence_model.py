@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from zoo.datasets.passes import ALONE, Team
+from zoo.datasets.sequence_passes import SequencePasses
 from zoo.datasets.table_columns import numbered, unscaled
 from zoo.errors import CapabilityError, UsageError, WeightsError
 from zoo.modality import sequence_format
 from zoo.modality.sequence import SequenceControls
-from zoo.modality.sequence_batches import BATCH_SIZE, batch, batches, log_likelihoods
+from zoo.modality.sequence_batches import BATCH_SIZE, batch, batches, dtype_of, log_likelihoods
 from zoo.modality.sequence_format import Format, Given, folded
 from zoo.modality.sequence_samples import Drawn, SequenceSample
 from zoo.modality.text import TextPiece, TextSample
@@ -52,6 +54,16 @@ class SequenceModel(Model):
     """
 
     format: Format
+
+    @property
+    def symbols(self) -> tuple[str, ...] | None:
+        """The symbols, in the order of their numbers; None where frames are numbers."""
+        return self.format.symbols
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of a frame's columns."""
+        return self.format.names
 
     def sample(
         self,
@@ -185,6 +197,15 @@ class SequenceModel(Model):
             for row, number in enumerate(group.tolist()):
                 found[number] = Prediction(states[row], frames[row])
         return [found[number] for number in range(len(encoded))]
+
+    def passes(self, sequences: Any, team: Team = ALONE) -> SequencePasses:
+        """What a fit of the network goes through; sequences, and what is raised, are those of `log_prob`."""
+        encoded = self.encoded(sequences)
+        lengths = np.array([len(one) for one in encoded], np.int64)
+        form = replace(self.format, columns=unscaled(self.format.names))  # they are scaled already
+        dtype = dtype_of(self.network, symbols=form.symbols is not None)
+        starts = lengths.cumsum() - lengths
+        return SequencePasses(np.concatenate(encoded), starts, lengths, form, dtype, team=team)
 
     def encoded(self, sequences: Any) -> list[np.ndarray]:
         """Each of the given sequences as the network takes it. Raises UsageError for none or an empty one."""

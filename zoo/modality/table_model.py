@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from zoo.datasets.passes import RowPasses, Team
     from zoo.targets import Target
 
 BATCH_SIZE = 4096
@@ -132,9 +133,9 @@ class TableModel(Model):
             yield values
 
     def log_prob(self, items: Any, *, batch_size: int | None = None) -> tuple[float, ...]:
-        """The log-density of each row in the data's own units, in nats. items: rows (N, D), or a Table.
+        """The log-density of each row in the data's own units, in nats. items: rows (N, D), a Table or a DataFrame.
 
-        A Table's columns are matched by name; it may have others too. batch_size: rows computed together.
+        The latter two's columns are matched by name; there may be others too. batch_size: rows computed together.
         Raises DataError for rows that are not the model's, CapabilityError for a network without densities.
         """
         return tuple(self.log_densities(items, batch_size=batch_size).tolist())
@@ -155,6 +156,8 @@ class TableModel(Model):
         """What a method of the network says of each row, part by part."""
         import torch
 
+        from zoo.datasets.passes import tensor_of
+
         of_rows = getattr(self.network, method, None)
         if not callable(of_rows):
             raise CapabilityError(f"{self.name} has no {method.replace('_', ' ')}")
@@ -167,23 +170,34 @@ class TableModel(Model):
         with torch.inference_mode():
             for first in range(0, len(rows), size):
                 part = self._finite(rows, slice(first, first + size))
-                scaled = torch.from_numpy(self.layout.scaled(part))
+                scaled = tensor_of(self.layout.scaled(part))
                 found.append(of_rows(scaled.to(like.dtype).to(like.device)).cpu())
         together = torch.cat(found)
         return (together.double() if together.is_floating_point() else together).numpy()
 
+    def passes(self, items: Any, team: Team | None = None) -> RowPasses:
+        """What a fit of the network goes through; items, and what is raised, are those of `log_prob`."""
+        from zoo.datasets.passes import ALONE, RowPasses
+
+        layout, dtype = self.layout, _weight(self.network).dtype
+        rows = self.matched(items)
+        return RowPasses(rows, team or ALONE, mean=layout.mean, scale=layout.scale, dtype=dtype)
+
     def matched(self, items: Any) -> np.ndarray:
         """Rows (N, D) with the model's columns, in its order. Raises DataError for rows that are not the model's."""
+        if hasattr(items, "columns") and hasattr(items, "to_numpy"):
+            items = Table(tuple(map(str, items.columns)), items.to_numpy())
         if isinstance(items, Table):
             places = self.places(items.names, "the table")
             rows = items.values
             rows = rows if places == list(range(rows.shape[1])) else rows[:, places]
         else:
-            try:
-                rows = np.asarray(items)
-                rows = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
-            except (TypeError, ValueError):
-                raise DataError("rows must be numbers, (N, D)") from None
+            rows = items.cpu() if hasattr(items, "cpu") else items  # a tensor, perhaps of a GPU
+        try:
+            rows = np.asarray(rows)
+            rows = rows if rows.dtype.kind == "f" else rows.astype(np.float64)
+        except (TypeError, ValueError):
+            raise DataError("rows must be numbers, (N, D)") from None
         count = len(self.columns)
         if rows.ndim != 2 or rows.shape[1] != count or not len(rows):
             raise DataError(f"rows are {rows.shape}, but must be (N, {count}), N at least 1")

@@ -13,8 +13,10 @@ from torch import nn
 from zoo.datasets import reading
 from zoo.datasets.arrays import ArrayRows, Selection
 from zoo.datasets.material import Material, Passes, Rows
-from zoo.datasets.passes import RowPasses
+from zoo.datasets.passes import RowPasses, Team
 from zoo.errors import UsageError
+from zoo.modality.sequence_model import SequenceModel
+from zoo.modality.table_model import TableModel
 from zoo.model import Model
 from zoo.training import processes
 from zoo.training.fitting import Fitter, fit
@@ -38,6 +40,7 @@ def train(
     model: what `zoo.load` or `zoo.build` returned, or any `zoo.protocols.Trainable` or `Fittable` module.
     data: a name or path as for `zoo train --data`, which needs a zoo model with the files beside its weights; rows
     (see `zoo.datasets.material.Rows`), or for a fit `Passes`; or an array of rows, whose first dimension counts them.
+    A fit of a table or sequence model takes what its `log_prob` does, in the data's own units.
     plan: a `Plan`, or for a fit a `FitPlan`; each with its defaults when left out.
     evaluate: network -> {name: value}, asked as the plan says; by default, for data by name, the measure on its
     held-out part. After the last step the model has the plan's average, if there is one, and can sample again.
@@ -73,22 +76,31 @@ def _fitted(
         raise UsageError(f"the plan is a {type(plan).__name__}, but {type(network).__name__} takes a FitPlan")
     team = processes.team(device)
     network.to(team.device)
-    if isinstance(data, torch.Tensor | np.ndarray):
-        array = data.numpy(force=True) if isinstance(data, torch.Tensor) else data
-        if array.ndim != 2:
-            raise UsageError(
-                f"data has shape {array.shape}, but must be rows (N, D)",
-                hint="sequences are given as passes over them, such as zoo_classic.sequences.SequencePasses",
-            )
-        passes: Passes = RowPasses(array, team, dtype=next(network.parameters()).dtype)
-    elif isinstance(data, str | Path):
+    passes: Passes
+    if isinstance(data, str | Path):
         material = _material(model, data, plan.seed)
         passes, evaluate = material.passes(network, plan.seed, team), evaluate or material.evaluate
-    else:
+    elif callable(getattr(data, "batches", None)):
         passes = data
+    elif isinstance(model, TableModel | SequenceModel):
+        passes = model.passes(data, team)
+    else:
+        passes = _of_array(data, network, team)
     fitter = Fitter(network, plan)
     fitter.plan = fitter.counted(passes)
     yield from fit(fitter, passes, evaluate)
+
+
+def _of_array(data: Any, network: nn.Module, team: Team) -> RowPasses:
+    """Rows as a bare module takes them."""
+    array = data.numpy(force=True) if isinstance(data, torch.Tensor) else data
+    if not isinstance(array, np.ndarray) or array.ndim != 2:
+        said = f"has shape {array.shape}" if isinstance(array, np.ndarray) else f"is a {type(array).__name__}"
+        raise UsageError(
+            f"data {said}, but must be rows (N, D)",
+            hint="sequences are given as passes over them, such as zoo_classic.sequences.SequencePasses",
+        )
+    return RowPasses(array, team, dtype=next(network.parameters()).dtype)
 
 
 def _rows(

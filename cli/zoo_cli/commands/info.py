@@ -14,6 +14,9 @@ from zoo_cli import cards, human, options, terminal
 if TYPE_CHECKING:
     from zoo.modality.description import Description
 
+_WIDEST = 20  # characters of a heading above numbers
+_LEAST = 12  # characters of a column of words
+
 Inside = Annotated[
     bool,
     typer.Option(
@@ -97,11 +100,39 @@ def _show(described: Description) -> None:
             terminal.out("\t".join(row))
         return
     terminal.out(terminal.one_line(described.title), style="bold")
+    console = terminal.console(sys.stdout)
     numbers = [terminal.one_line(column) for column in described.numbers]
-    made = terminal.table(*heads, right=numbers, wrapped=[head for head in heads if head not in numbers])
+    shown = _fitting(heads, rows, numbers, console.width)
+    made = terminal.table()
+    for at in shown:
+        right = heads[at] in numbers
+        head = terminal.cut(heads[at], _WIDEST) if right else heads[at]
+        made.add_column(head, justify="right" if right else "left", no_wrap=right)
     for row in rows:
-        made.add_row(*row)
-    terminal.console(sys.stdout).print(made)
+        made.add_row(*(row[at] for at in shown))
+    console.print(made)
+    if more := len(heads) - len(shown):
+        terminal.note(f"... and {more} more column{'s' * (more != 1)}; a pipe or --json gets all")
+
+
+def _fitting(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str], width: int
+) -> list[int]:
+    """Which columns a terminal has room for: words run on in narrow columns, but numbers are never cut."""
+    from rich.cells import cell_len
+
+    widths = []
+    for at, head in enumerate(heads):
+        cells = max((cell_len(row[at]) for row in rows), default=0)
+        heading = cell_len(terminal.cut(head, _WIDEST))
+        widths.append(max(heading, cells if head in numbers else min(cells, _LEAST)) + 2)
+    shown = list(range(len(heads)))
+    while sum(widths[at] for at in shown) - 2 > width:
+        values = [at for at in shown if heads[at] in numbers][2:]  # the first two say which row it is
+        if not values:
+            break
+        shown.remove(values[-1])
+    return shown
 
 
 def _card(model: str, *, offline: bool) -> dict[str, Any]:
@@ -184,6 +215,13 @@ def _metric(metric: dict[str, Any]) -> str:
     return f"{metric['name']} {metric['value']:g}{unit} on {metric['data']}{samples} ({metric['source']})"
 
 
+def _modality(card: dict[str, Any]) -> str:
+    """What a folder's or a repo's model makes."""
+    from zoo import plugins
+
+    return plugins.family(card["plugin"], card["family"]).modality
+
+
 def _usage(card: dict[str, Any]) -> Iterator[str]:
     if card["install"]:
         yield card["install"]
@@ -192,7 +230,7 @@ def _usage(card: dict[str, Any]) -> Iterator[str]:
         return
     if card["weights"]["repo"]:
         yield f"zoo pull {card['name']}"
-    prompt = ' --prompt "..."' if (card["task"] or "text").startswith("text") else ""
+    prompt = ' --prompt "..."' if (card["task"] or _modality(card)).startswith("text") else ""
     yield f"zoo sample {card['name']}{prompt}"
     if "chat" in card["can"]:
         yield f"zoo chat {card['name']}"

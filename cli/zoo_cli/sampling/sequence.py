@@ -229,7 +229,7 @@ def _save(path: Path, samples: list[SequenceSample], model: SequenceModel, *, st
     if path.suffix.lower() == _PICTURE:
         from zoo.modality.sequence_plots import picture
 
-        made = picture(samples, form, model.name)
+        made = picture(samples, form, saving.title(model))
     else:
         made = content(path, samples, form, states=states)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -110,14 +110,13 @@ def _outputs(
 ) -> list[Output]:
     """Where the rows go: what is saved is not shown as well, unless as JSON."""
     from zoo.modality import table_files
-    from zoo_cli import image_preview, table_output
+    from zoo_cli import image_preview, saving, table_output
 
     outputs: list[Output] = []
     if path is not None:
         table_output.require(path, image=model.image is not None)
         if path.suffix.lower() == ".png":
-            title = model.name if model.entry else Path(model.name).name  # of a folder not all its path
-            outputs.append(table_output.picture(path, model, count, title))
+            outputs.append(table_output.picture(path, model, count, saving.title(model)))
         else:
             outputs.append(table_files.writing(path, model.columns, seed=seed, start=start))
     if as_json:

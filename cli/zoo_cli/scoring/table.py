@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.datasets.source import Member
 from zoo.errors import CapabilityError, DataError, UsageError
 from zoo.targets import Target
 from zoo_cli import flags, measures, options, table_output, terminal
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 HELP = """Score rows of a table: the log-likelihood of each in nats, and their mean.
 
-Columns of a file are matched by name with those of the model; other columns are passed over. To a pipe: one number a
-row.
+Columns of a file are matched by name with those of the model; other columns are passed over. - reads CSV from
+standard input. To a pipe: one number a row.
 """
 
 SAVED = (".csv", ".tsv", ".jsonl")
@@ -70,7 +71,9 @@ def _score(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE", help="Files of rows: .csv, .tsv, .parquet or .npy.", show_default=False
+            metavar="FILE",
+            help="Files of rows: .csv, .tsv, .parquet or .npy; - for standard input.",
+            show_default=False,
         ),
     ],
     output: Annotated[
@@ -104,41 +107,55 @@ def _score(
         )
     path = table_output.file(output, SAVED, replace=yes) if output else None
     loaded = load(target, device=device, dtype=dtype, offline=offline, quiet=quiet)
-    chosen = [_columns(loaded, file, quiet=quiet) for file in files]
+    members = [_member(file) for file in files]
+    chosen = [_columns(loaded, member, quiet=quiet) for member in members]
     scores = _Scores()
     shown = path is None and not as_json
     with ExitStack() as opened:
         lines = shown and not terminal.for_reading(sys.stdout)
         status = opened.enter_context(_counting(quiet=quiet or lines))
-        for file, columns in zip(files, chosen, strict=True):
+        for file, member, columns in zip(files, members, chosen, strict=True):
             parts: list[np.ndarray] = []
             scores.files.append((str(file), parts))
-            for part in _scored(loaded, file, columns, batch_size):
+            for part in _scored(loaded, member, columns, batch_size):
                 parts.append(part)
                 status(len(part))
                 if lines:
                     terminal.out("".join(f"{value!r}\n" for value in part.tolist()), end="")
     if not len(scores):
         raise DataError(f"{files[0]} has no rows to score")
-    _tell(target.name, scores, path, as_json=as_json, quiet=quiet)
+    if path is not None:
+        _save(path, scores)
+        terminal.note(f"saved {len(scores):,} scores to {output}", quiet=quiet)
+    _tell(loaded, scores, saved=path is not None, as_json=as_json, quiet=quiet)
     if _warn_of_nan(scores):
         raise typer.Exit(1)
 
 
-def _columns(model: TableModel, file: Path, *, quiet: bool) -> tuple[str, ...]:
+def _member(file: Path) -> Member:
+    """A file, or for "-" standard input. Raises UsageError for one that is no table by its name."""
+    from zoo.datasets import table_files
+
+    if str(file) == "-":
+        from zoo_cli import piped
+
+        return piped.csv()
+    if file.suffix.lower() not in table_files.SUFFIXES:
+        raise UsageError(
+            f"{file} is not a table by its name", hint=f"files end in {', '.join(table_files.SUFFIXES)}"
+        )
+    return Member(str(file), file.expanduser())
+
+
+def _columns(model: TableModel, file: Member, *, quiet: bool) -> tuple[str, ...]:
     """The file's names of the model's columns, in its order. Arrays have no names, so all of theirs are meant.
 
     Raises DataError for a file without some of them.
     """
     from zoo.datasets import table_files
 
-    member = table_files.member_of(file.expanduser())
-    if file.suffix.lower() not in table_files.SUFFIXES:
-        raise UsageError(
-            f"{file} is not a table by its name", hint=f"files end in {', '.join(table_files.SUFFIXES)}"
-        )
-    names = table_files.column_names(member)
-    if table_files.is_array(member):
+    names = table_files.column_names(file)
+    if table_files.is_array(file):
         if len(names) != len(model.columns):
             raise DataError(f"{file} has {len(names)} columns, but {model.name} has {len(model.columns)}")
         return names
@@ -151,11 +168,11 @@ def _columns(model: TableModel, file: Path, *, quiet: bool) -> tuple[str, ...]:
 
 
 def _scored(
-    model: TableModel, file: Path, columns: Sequence[str], batch_size: int | None
+    model: TableModel, file: Member, columns: Sequence[str], batch_size: int | None
 ) -> Iterator[np.ndarray]:
     from zoo.datasets.table_files import chunks
 
-    for rows in chunks(file.expanduser(), batch_size or _ROWS_AT_ONCE, columns):
+    for rows in chunks(file, batch_size or _ROWS_AT_ONCE, columns):
         yield model.log_densities(rows, batch_size=batch_size)
 
 
@@ -178,20 +195,26 @@ def _counting(*, quiet: bool) -> Iterator[Callable[[int], None]]:
             terminal.status("")
 
 
-def _tell(model: str, scores: _Scores, path: Path | None, *, as_json: bool, quiet: bool) -> None:
-    if path is not None:
-        _save(path, scores)
-        terminal.note(f"saved {len(scores):,} scores to {path}", quiet=quiet)
+def _tell(model: TableModel, scores: _Scores, *, saved: bool, as_json: bool, quiet: bool) -> None:
+    criteria = _criteria(model, scores)
     if as_json:
-        _json(model, scores)
+        _json(model.name, scores, criteria)
         return
-    if path is None and terminal.for_reading(sys.stdout):
+    if not saved and terminal.for_reading(sys.stdout):
         _table(scores)
     total = scores.total
     rows = f"{len(scores):,} row{'s' * (len(scores) != 1)}"
+    told = "".join(f", {name.upper()} {value:.3f}" for name, value in criteria.items())
     terminal.note(
-        f"{rows}: mean log-likelihood {total / len(scores):.6f} nats, {total:.3f} in all", quiet=quiet
+        f"{rows}: mean log-likelihood {total / len(scores):.6f} nats, {total:.3f} in all{told}", quiet=quiet
     )
+
+
+def _criteria(model: TableModel, scores: _Scores) -> dict[str, float]:
+    """The information criteria that the network has a method for; lower is better."""
+    methods = {name: getattr(model.network, name, None) for name in ("bic", "aic")}
+    mean, rows = scores.total / len(scores), len(scores)
+    return {name: float(method(mean, rows)) for name, method in methods.items() if callable(method)}
 
 
 def _table(scores: _Scores) -> None:
@@ -211,7 +234,7 @@ def _item(file: str, row: int, value: float) -> dict[str, Any]:
     return {"file": file, "row": row, "log_likelihood": measures.number(value)}
 
 
-def _json(model: str, scores: _Scores) -> None:
+def _json(model: str, scores: _Scores, criteria: Mapping[str, float]) -> None:
     """One object, a line for each row, without all of its text in memory."""
     from zoo.text_safety import safe_json
 
@@ -225,7 +248,9 @@ def _json(model: str, scores: _Scores) -> None:
     total = scores.total
     terminal.out(
         f'  ],\n  "rows": {last},\n  "log_likelihood": {text(measures.number(total))},\n'
-        f'  "mean_log_likelihood": {text(measures.number(total / last))}\n}}'
+        f'  "mean_log_likelihood": {text(measures.number(total / last))},\n'
+        f'  "bic": {text(measures.number(criteria.get("bic", math.nan)))},\n'
+        f'  "aic": {text(measures.number(criteria.get("aic", math.nan)))}\n}}'
     )
 
 

@@ -60,7 +60,7 @@ def test_components_come_by_weight_with_means_and_deviations():
 def test_values_are_told_in_the_units_of_the_data():
     described = describe_gmm(mixture(), ("height", "width"), (10.0, 0.0), (2.0, 100.0))
     assert column(described, "height") == ["13 ± 1", "10 ± 2", "6 ± 2"]
-    assert column(described, "width")[0] == "500 ± 2e+02"
+    assert column(described, "width")[0] == "500 ± 200"
 
 
 def test_columns_without_a_name_have_their_number_and_no_two_headings_are_alike():

@@ -24,7 +24,7 @@ def begun(name: str, folder: Path) -> run.Run:
 def test_the_entry_says_the_quality_that_the_weights_have(name: str, tmp_path: Path) -> None:
     """The recipe's own material holds out what it held out, and measures the weights that ship."""
     if name == "shakespeare-hmm":
-        pytest.skip("two whole plays; the slow tests measure them")
+        pytest.skip("two whole plays: minutes")
     model = zoo.load(name, device="cpu")
     found = begun(name, tmp_path / "run").material.evaluate(model.network)
     [metric] = zoo.info(name).metrics
@@ -74,6 +74,29 @@ def test_the_states_of_the_sunspots_go_round_the_cycle() -> None:
     assert len(path) >= 6
     assert bool((heights[1 : top + 1] > heights[:top]).all())
     assert bool((heights[top + 1 :] < heights[top:-1]).all())
+
+
+def test_the_states_that_write_letters_keep_to_vowels_or_to_consonants() -> None:
+    model = zoo.load("shakespeare-hmm", device="cpu")
+    emitted = model.network.emissions.probabilities.double()
+    letters = torch.tensor([symbol.isalpha() for symbol in model.symbols])
+    vowels = torch.tensor([symbol.lower() in "aeiou" for symbol in model.symbols])
+    writing = emitted[:, letters].sum(1)
+    of_vowels = (emitted[:, vowels].sum(1) / writing)[writing > 0.5]
+    pure = torch.maximum(of_vowels, 1 - of_vowels) > 0.9
+    assert len(pure) > 80
+    assert float(pure.double().mean()) > 0.95
+    assert 0.2 < float((of_vowels > 0.5).double().mean()) < 0.6
+
+
+def test_what_the_chain_writes_has_the_letters_of_english_as_often() -> None:
+    text = "".join(zoo.load("shakespeare-hmm", device="cpu").sample(count=20, length=500, seed=1))
+    assert len(text) == 10_000
+    shares = {letter: text.lower().count(letter) / len(text) for letter in " etzq"}
+    assert shares[" "] == pytest.approx(0.16, abs=0.03)
+    assert shares["e"] == pytest.approx(0.095, abs=0.02)
+    assert shares["t"] == pytest.approx(0.068, abs=0.02)
+    assert shares["z"] + shares["q"] < 0.01
 
 
 @pytest.mark.slow

@@ -103,11 +103,16 @@ def _symbols(emissions: Categorical, names: Sequence[str]) -> tuple[list[str], l
         kept = [number for number in likely if row[number] >= _SEEN] or likely[:1]
         cells.append(", ".join(f"{shown[number]} {say.percent(float(row[number]))}" for number in kept))
     kinds = [kind_of(symbol) for symbol in symbols]
-    if not {"vowels", "consonants"} <= set(kinds) or "" in kinds:
+    if not _are_letters(symbols) or not {"vowels", "consonants"} <= set(kinds) or "" in kinds:
         return ["emits"], [(cell,) for cell in cells]
     return ["emits", "kind"], [
         (cell, _kind(kinds, row.tolist())) for cell, row in zip(cells, table, strict=True)
     ]
+
+
+def _are_letters(symbols: Sequence[str]) -> bool:
+    """Whether symbols are those of a language, by its blanks or vowels; A, C, G and T are none of these."""
+    return " " in symbols or set(_VOWELS) <= {symbol.lower() for symbol in symbols}
 
 
 def kind_of(symbol: str) -> str:

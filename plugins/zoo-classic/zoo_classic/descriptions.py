@@ -12,6 +12,7 @@ import torch
 MOST_ROWS = 20
 MOST_COLUMNS = 6
 _NEVER = 1e-12  # a share that rounding may have left
+_LONG = 1e7  # numbers from here on have an exponent
 
 
 def percent(share: float) -> str:
@@ -23,7 +24,12 @@ def percent(share: float) -> str:
 
 def spread(mean: float, deviation: float) -> str:
     """A mean and the standard deviation about it."""
-    return f"{mean:.4g} ± {deviation:.2g}"
+    return f"{_short(mean, 4)} ± {_short(deviation, 2)}"
+
+
+def _short(value: float, digits: int) -> str:
+    """So many digits, but all before the point unless they are very many."""
+    return f"{value:.0f}" if 10**digits <= abs(value) < _LONG else f"{value:.{digits}g}"
 
 
 def in_units(

@@ -38,7 +38,10 @@ class GMM(nn.Module):
         count, columns = config.components, config.columns
         shape = gaussians.shape_of(config.covariance, count, columns)
         if config.covariance in ("full", "tied"):
-            covariances = torch.eye(columns, dtype=kind).expand(shape).clone()
+            covariances = torch.zeros(shape, dtype=kind)
+            covariances.diagonal(dim1=-2, dim2=-1).fill_(
+                1
+            )  # torch.eye on meta imports all of torch's compiler
         else:
             covariances = torch.ones(shape, dtype=kind)
         self.weights = nn.Parameter(torch.full((count,), 1 / count, dtype=kind), requires_grad=False)

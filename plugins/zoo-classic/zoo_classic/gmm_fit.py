@@ -85,8 +85,9 @@ def _passed(state: State, rows: int) -> float:
 def _begin(model: GMM, data: Passes, noise: Noise, state: State) -> None:
     config = model.config
     if data.rows < config.components:
+        rows = f"{data.rows} row{' is' if data.rows == 1 else 's are'}"
         raise DataError(
-            f"{data.rows} rows are too few for {config.components} components",
+            f"{rows} too few for {config.components} components, beside those that are held out",
             hint=f"fewer components: --set config.components={max(1, data.rows // 10)}",
         )
     x, weights = parts(data.some(config.start_rows, noise))
@@ -99,6 +100,8 @@ def _begin(model: GMM, data: Passes, noise: Noise, state: State) -> None:
     if not weights.sum() > 0:
         raise DataError("all rows that the fit would start from have no weight")
     scaling = gmm_start.measured(x, weights)
+    if not (scaling.shift.isfinite().all() and scaling.scale.isfinite().all()):
+        refuse(data, x[0])
     if not model.started:
         gmm_start.start(model, x, weights, noise, scaling)
     state |= {"shift": scaling.shift, "scale": scaling.scale}

@@ -78,6 +78,11 @@ class Packed:
 
 def checked(batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """values (B, T) or (B, T, D) and lengths (B,) of a batch. Raises DataError when they do not fit each other."""
+    if not isinstance(batch, Mapping):
+        raise DataError(
+            f"a batch of sequences is a mapping of values and lengths, but this is a {type(batch).__name__}",
+            hint="from arrays: zoo_classic.sequences.SequencePasses([array, ...])",
+        )
     values, lengths = batch["values"], batch["lengths"]
     if values.dim() not in (2, 3) or lengths.dim() != 1 or len(values) != len(lengths):
         raise DataError(
