@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Take = Callable[[np.ndarray], None]
     Output = AbstractContextManager[Take]
 
-SAVED = (".csv", ".tsv", ".parquet", ".jsonl", ".png")
+SAVED = (".csv", ".tsv", ".parquet", ".npy", ".jsonl", ".png")
 """How the names of files end that `zoo sample -o` writes."""
 
 MOST_ROWS = 20

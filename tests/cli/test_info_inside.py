@@ -65,6 +65,21 @@ def test_a_person_reads_it_under_its_title(zoo, mixture, monkeypatch):
     ]
 
 
+def test_columns_that_do_not_fit_a_terminal_are_left_out_whole(zoo, mixture, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "30")
+    ran = zoo("info", str(mixture), "--inside", terminal=True)
+    assert [line.rstrip() for line in ran.out.splitlines()][1:3] == [
+        "component  weight  height",
+        "        1     75%  14 ± 4",
+    ]
+    assert "... and 1 more column" in ran.err
+
+
+def test_a_card_says_how_to_sample_the_model_by_what_it_makes(zoo, mixture):
+    assert zoo("info", str(mixture)).out.splitlines()[-1] == f"zoo sample {mixture}"
+
+
 def test_states_are_told_with_their_symbols(zoo, letters):
     assert zoo("info", str(letters), "--inside").out.splitlines() == [
         "state\ttime\tmean stay\temits\tkind\tnext",

@@ -209,7 +209,7 @@ def test_given_columns_are_kept_and_the_others_drawn_given_them(zoo, run):
         (["--given", "wieght=1"], "given names the column 'wieght', but the columns are", "mean 'weight'?"),
         (["--given", "weight"], "given is 'weight', but must be NAME=VALUE", "as in height, in cm=1.5"),
         (["--given", "weight=nan"], "given is 'nan' for the column 'weight'", ""),
-        (["-o", "a.txt"], "cannot write rows to a.txt", ".csv, .tsv, .parquet, .jsonl or .png"),
+        (["-o", "a.txt"], "cannot write rows to a.txt", ".csv, .tsv, .parquet, .npy, .jsonl or .png"),
         (["-o", f"{__file__}/a.csv"], f"cannot write to {__file__}/a.csv: Not a directory", ""),
         (["-n", "0"], "--count", ""),
         (["--temperature", "1"], "--temperature", ""),

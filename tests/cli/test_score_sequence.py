@@ -248,7 +248,7 @@ def test_numbers_where_the_model_has_them(zoo, numbers, tmp_path):
     for name, content, code, said in (
         ("a.txt", "text", 1, "is read as text, but the frames of"),
         ("a.csv", "x,y\n1,\n", 1, "row 1, column 'y' is empty, not a finite number"),
-        ("b.csv", "x,z\n1,2\n", 2, "data.columns names 'y'"),
+        ("b.csv", "x,z\n1,2\n", 1, "b.csv has no column y; it has x, z"),
         ("c.csv", "x,y\na,b\n", 1, "column 'x' is text"),
     ):
         ran = zoo("score", numbers, written(tmp_path / name, content))

@@ -55,7 +55,11 @@ def test_a_pipe_gets_one_number_a_row_and_the_mean_stands_aside(zoo, run, people
     assert ran.code == 0
     assert numbers(ran.out) == pytest.approx(witness)
     mean, total = np.mean(witness), np.sum(witness)
-    assert ran.err == f"3 rows: mean log-likelihood {mean:.6f} nats, {total:.3f} in all\n"
+    free = 1 + 2 * 3 + 2 * 6  # weights, means and symmetric matrices of two components
+    bic, aic = -2 * total + free * math.log(3), -2 * total + 2 * free
+    assert ran.err == (
+        f"3 rows: mean log-likelihood {mean:.6f} nats, {total:.3f} in all, BIC {bic:.3f}, AIC {aic:.3f}\n"
+    )
     assert zoo("score", run, str(people), "--quiet").err == ""
 
 
@@ -66,6 +70,13 @@ def test_columns_are_matched_by_name_and_others_passed_over(zoo, run, witness, t
     ran = zoo("score", run, str(path))
     assert numbers(ran.out) == pytest.approx(witness)
     assert ran.err.startswith(f"{path}: columns that the model does not have are passed over: extra\n")
+
+
+def test_what_zoo_sample_writes_into_a_pipe_can_be_scored(zoo, run):
+    drawn = zoo("sample", run, "-n", "3", "--seed", "1").out
+    ran = zoo("score", run, "-", stdin=drawn)
+    assert (ran.code, len(numbers(ran.out))) == (0, 3)
+    assert zoo("score", run, "-", stdin="age\n1\n").err.startswith("error: standard input has no columns")
 
 
 def test_a_column_that_is_missing_is_named(zoo, run, tmp_path):

@@ -13,7 +13,7 @@ import torch
 from pyarrow import parquet
 
 from toy_family import Constant, family
-from zoo.datasets import table, table_files
+from zoo.datasets import records, table, table_files
 from zoo.datasets.source import Source
 from zoo.datasets.table import TableRules, chunks, read_table
 from zoo.errors import DataError, MissingDependencyError, UsageError
@@ -255,3 +255,11 @@ def test_a_preview_is_a_csv_in_the_units_of_the_data(tmp_path):
     [drawn] = found.preview(Constant(torch.tensor([0.5, -1.0])), 2, seed=0, stem=tmp_path / "step-1")
     assert drawn.read_text() == '"size, in m",y\n3.0,5.0\n3.0,5.0\n'
     assert read_table(drawn).names == ("size, in m", "y")
+
+
+def test_values_whose_variance_is_beyond_all_numbers_are_refused_by_name(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,1e300\n2,-1e300\n", encoding="utf-8")
+    material = table.read(Source(str(path), path=path), TableRules(standardise=True, held_out_share=0.0), 0)
+    with pytest.raises(DataError, match="column 'b' has values too large"):
+        material.learn(tmp_path)

@@ -110,7 +110,7 @@ def test_what_is_no_finite_number_is_null_in_json_lines(tmp_path):
     assert json.loads((tmp_path / "a.jsonl").read_text())["values"] == {"x": None, "y": None}
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".npy", ".jsonl"])
 def test_a_file_is_there_whole_or_not_at_all(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     with pytest.raises(KeyboardInterrupt):
@@ -128,7 +128,16 @@ def interrupted(path):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize("counts", [(), (1,), (5, 0, 12_000)])
+def test_an_array_is_written_in_parts_and_has_them_all(tmp_path, counts):
+    parts = [np.random.default_rng(count).normal(size=(count, 3)) for count in counts]
+    with writing(tmp_path / "a.npy", ("x", "y", "z")) as add:
+        for part in parts:
+            add(part)
+    assert np.load(tmp_path / "a.npy").tolist() == np.concatenate([np.empty((0, 3)), *parts]).tolist()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npy", ".jsonl"])
 def test_many_rows_are_written_in_the_memory_of_a_block(tmp_path, suffix):
     block = np.linspace(0, 1, 2000).reshape(1000, 2)
 
@@ -148,7 +157,7 @@ def test_many_rows_are_written_in_the_memory_of_a_block(tmp_path, suffix):
 def test_other_files_are_refused_and_parquet_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"cannot write a table to .*a\.txt") as refused:
         save(Table(("x",), np.ones((1, 1))), tmp_path / "a.txt")
-    assert refused.value.hint == "a file ends in .csv, .tsv, .parquet, .jsonl"
+    assert refused.value.hint == "a file ends in .csv, .tsv, .parquet, .npy, .jsonl"
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingDependencyError) as missing:
         save(Table(("x",), np.ones((1, 1))), tmp_path / "a.parquet")

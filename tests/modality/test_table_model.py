@@ -66,6 +66,31 @@ def test_a_tables_columns_are_matched_by_name():
         model().log_prob(Table(("x", "z"), rows[:, :2]))
 
 
+def test_a_data_frames_columns_are_matched_by_name():
+    rows = np.array([[99.9, 11.0], [100.1, 8.0]])
+    frame = SimpleNamespace(columns=["y", "x"], to_numpy=lambda: rows)
+    assert model().log_prob(frame) == model().log_prob(rows[:, ::-1].copy())
+
+
+def test_arrays_are_taken_however_they_lie_in_memory():
+    rows = np.array([[11.0, 99.9], [8.0, 100.1], [14.0, 99.95]])
+    witness = model().log_prob(rows)
+    still = rows.copy()
+    still.flags.writeable = False
+    for like in (rows[::-1].copy()[::-1], np.asfortranarray(rows), still, torch.tensor(rows)):
+        assert model().log_prob(like) == witness
+    plain = model(mean=(0, 0), scale=(1, 1))  # nothing is computed before torch has it
+    for like in (rows[::-1].copy()[::-1], still):
+        assert plain.log_prob(like) == plain.log_prob(rows)
+
+
+def test_a_fit_goes_through_rows_as_the_network_computes_with_them():
+    [batch] = model().passes(np.array([[12.0, 99.9], [10.0, 100.0]])[::-1]).batches(5)
+    assert batch.numpy() == pytest.approx(np.array([[0, 0], [1, -1]]), abs=1e-9)
+    with pytest.raises(DataError, match=r"rows are \(2, 3\)"):
+        model().passes(np.zeros((2, 3)))
+
+
 def test_components_are_those_of_the_network():
     rows = np.array([[11.0, 1.0], [9.0, 1.0]])  # 0.5 and -0.5 as the network has them
     assert model().predict(rows).tolist() == [1, 0]

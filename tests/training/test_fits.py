@@ -14,7 +14,7 @@ import zoo
 import zoo.errors
 from training import commands
 from zoo.datasets.passes import RowPasses
-from zoo.errors import CapabilityError, TrainingError, UsageError
+from zoo.errors import CapabilityError, DataError, TrainingError, UsageError
 from zoo.noise import Noise
 from zoo.training import checkpoint, run
 from zoo.training.fitting import Fitter, fit
@@ -337,6 +337,32 @@ def test_a_measure_that_is_infinite_is_null_in_the_metrics(lines, tmp_path):
     [line] = commands.metrics(begun.folder)
     assert line["held_out_bits_per_symbol"] is None
     assert (begun.folder / "model.safetensors").is_file()
+
+
+def test_from_python_a_run_is_fitted_to_rows_in_the_units_of_its_data(table, tmp_path):
+    begun = begin(table, tmp_path / "run", WHOLE, steps=2)
+    fitted_further = zoo.load(str(done(begun).folder), device="cpu")
+    scaled = tmp_path / "scaled"
+    wanted = Recipe("gmm", WHOLE, str(table), data={"standardise": True}, plan={"steps": 2})
+    standardised = zoo.load(str(done(run.begin(wanted, scaled, device="cpu")).folder), device="cpu")
+    plan = zoo.FitPlan(steps=30, until_converged=False)
+    found = []
+    for model in (fitted_further, standardised):
+        list(zoo.train(model, blobs(), plan, device="cpu"))
+        found.append(np.mean(model.log_prob(blobs())))
+    assert found[0] == pytest.approx(found[1], abs=0.01)
+
+
+def test_from_python_a_chain_is_fitted_to_what_it_scores(lines, tmp_path):
+    model = zoo.load(str(done(chain(lines, tmp_path / "run")).folder), device="cpu")
+    texts = ["".join(model.format.symbols)] * 3
+    before = sum(model.log_prob(texts))
+    list(zoo.train(model, texts, zoo.FitPlan(steps=3), device="cpu"))
+    assert sum(model.log_prob(texts)) > before
+    with pytest.raises(UsageError, match="data is a list, but must be rows"):
+        next(zoo.train(model.network, texts, device="cpu"))
+    with pytest.raises(DataError, match="a mapping of values and lengths, but this is a Tensor"):
+        next(zoo.train(model.network, np.zeros((3, 2)), device="cpu"))
 
 
 @pytest.mark.parametrize("shape", [(5,), (5, 2, 2)])

@@ -22,7 +22,7 @@ from zoo.datasets.sequence_files import Sequences, Wanted
 from zoo.datasets.sequence_passes import SequencePasses
 from zoo.datasets.sequence_split import Part, cut, divided, in_runs, named
 from zoo.datasets.source import Source
-from zoo.datasets.table_columns import Columns, few
+from zoo.datasets.table_columns import Columns, few, standardised
 from zoo.errors import CapabilityError, DataError, UsageError, ZooWarning
 from zoo.family import Family
 from zoo.modality import sequence_format
@@ -246,11 +246,10 @@ class SequenceMaterial:
             wanted[start : start + length] = True
         parts = [slice(at, at + _FRAMES_AT_ONCE) for at in range(0, len(values), _FRAMES_AT_ONCE)]
         count = int(wanted.sum())
-        mean = sum(values[part][wanted[part]].sum(axis=0) for part in parts) / count
-        variance = sum(((values[part][wanted[part]] - mean) ** 2).sum(axis=0) for part in parts) / count
-        deviation = np.sqrt(variance)
-        scale = np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
-        return Columns(self._sequences.format.names, mean, scale)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = sum(values[part][wanted[part]].sum(axis=0) for part in parts) / count
+            variance = sum(((values[part][wanted[part]] - mean) ** 2).sum(axis=0) for part in parts) / count
+        return standardised(self._sequences.format.names, np.asarray(mean), np.asarray(variance))
 
     def _decided(self, found: Format) -> dict[str, Any]:
         """Settings of a new network's config. A column of counts may be taken for symbols by who asks for that."""

@@ -33,6 +33,7 @@ from zoo.datasets.table_columns import (
     ImageShape,
     few,
     read_columns,
+    standardised,
     to_json,
     unscaled,
 )
@@ -95,8 +96,8 @@ class TableMaterial:
         """Write names, means and scales of the columns into folder/columns.json."""
         found = unscaled(self._table.names, self._image)
         if self._rules.standardise:
-            mean, scale = _measured(self._table.values, self._train, self._weights)
-            found = Columns(found.names, mean, scale, self._image)
+            mean, variance = _measured(self._table.values, self._train, self._weights)
+            found = standardised(found.names, mean, variance, self._image)
         previews.write(folder / COLUMNS, to_json(found))
 
     def bind(self, family: Family, files: Mapping[str, Path]) -> dict[str, Any]:
@@ -229,7 +230,7 @@ def _prepared(columns: Columns, kind: torch.dtype, values: np.ndarray) -> torch.
 def _measured(
     values: np.ndarray, chosen: np.ndarray | None, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the chosen rows; a column that does not vary but by rounding has the scale 1."""
+    """Mean and variance of the chosen rows, (D,) each; not finite where values are too large."""
     count = len(values) if chosen is None else len(chosen)
     spans = [slice(at, min(at + _ROWS_AT_ONCE, count)) for at in range(0, count, _ROWS_AT_ONCE)]
 
@@ -245,6 +246,6 @@ def _measured(
             raise DataError("all rows to train on have the weight 0")
         return total / weight
 
-    mean = mean_of(lambda rows: rows)
-    deviation = np.sqrt(mean_of(lambda rows: (rows - mean) ** 2))
-    return mean, np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = mean_of(lambda rows: rows)
+        return mean, mean_of(lambda rows: (rows - mean) ** 2)

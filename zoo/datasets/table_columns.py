@@ -77,6 +77,23 @@ def unscaled(names: tuple[str, ...], image: ImageShape | None = None) -> Columns
     return Columns(names, np.zeros(len(names)), np.ones(len(names)), image)
 
 
+def standardised(
+    names: tuple[str, ...], mean: np.ndarray, variance: np.ndarray, image: ImageShape | None = None
+) -> Columns:
+    """Columns of this mean and variance, (D,), computed with as of mean 0 and variance 1.
+
+    One that does not vary but by rounding keeps its scale. Raises DataError for one whose values are too large.
+    """
+    for name, one in zip(names, (mean + variance).tolist(), strict=True):
+        if not math.isfinite(one):
+            raise DataError(
+                f"column {name!r} has values too large to take their variance",
+                hint="divide the column by its size, or choose others: --set data.columns=NAME,NAME",
+            )
+    deviation = np.sqrt(variance)
+    return Columns(names, mean, np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0), image)
+
+
 def numbered(count: int) -> tuple[str, ...]:
     """The names of columns that have none: c0, c1, ..."""
     return tuple(f"c{number}" for number in range(count))

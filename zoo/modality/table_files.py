@@ -1,4 +1,4 @@
-"""Rows of a table into CSV, TSV, Parquet or JSON lines, block by block; a file is there whole or not at all."""
+"""Rows of a table into CSV, TSV, Parquet, an array or JSON lines, block by block; a file is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 from zoo.datasets.table_files import Table
 from zoo.errors import MissingDependencyError, UsageError
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl")
+SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".jsonl")
 
 Add = Callable[[np.ndarray], None]
 """Takes the next rows, (B, D)."""
@@ -47,6 +47,10 @@ def writing(path: Path, names: Sequence[str], *, seed: int = 0, start: int = 0) 
     with whole(path) as file:
         if into is not None:
             with _parquet(into, file, names) as add:
+                yield add
+            return
+        if kind == ".npy":
+            with _array(file, len(names)) as add:
                 yield add
             return
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
@@ -125,6 +129,30 @@ def _lines(text: IO[str], names: Sequence[str], seed: int, start: int) -> Add:
             following += 1
 
     return add
+
+
+@contextmanager
+def _array(file: IO[bytes], columns: int) -> Iterator[Add]:
+    """Rows of an .npy file; its head, which says how many they are, has room for any number and is written again."""
+    count = 0
+
+    def head() -> None:
+        shape: tuple[int, ...] = (count, columns)
+        said = {"descr": "<f8", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, said)
+
+    def add(rows: np.ndarray) -> None:
+        nonlocal count
+        count += len(rows)
+        file.write(np.ascontiguousarray(rows, "<f8").data)
+
+    head()
+    begins = file.tell()
+    yield add
+    file.seek(0)
+    head()
+    assert file.tell() == begins  # numpy leaves room for the first number's digits
+    file.seek(0, os.SEEK_END)
 
 
 @contextmanager

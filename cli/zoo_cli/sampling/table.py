@@ -49,7 +49,7 @@ def _sample(
             "--output",
             "-o",
             metavar="FILE",
-            help="Save to .csv, .tsv, .parquet or .jsonl; or draw a plot, or a grid of images, as .png.",
+            help="Save to .csv, .tsv, .parquet, .npy or .jsonl; or draw a plot, or a grid of images, as .png.",
         ),
     ] = None,
     revision: options.Revision = "",  # noqa: ARG001 - already used, to find `target`

@@ -138,6 +138,7 @@ def test_symbols_are_told_so_that_they_can_be_read():
     assert column(describe_hmm(model, (" ", ",", "\n", "x")), "emits") == ['space 40%, "," 31%, newline 28%']
     assert column(describe_hmm(model), "emits") == ["0 40%, 1 31%, 2 28%"]
     assert "kind" not in describe_hmm(model, (" ", ",", "\n", "x")).columns  # no vowels among them
+    assert "kind" not in describe_hmm(model, ("A", "C", "G", "T")).columns  # no letters of a language
 
 
 def test_states_of_letters_say_of_what_kind():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -343,8 +345,24 @@ def test_a_column_that_does_not_vary_is_refused_without_regularisation(covarianc
 
 
 def test_fewer_rows_than_components_are_refused():
-    with pytest.raises(DataError, match="2 rows are too few for 3 components"):
-        fitted(build(GMMConfig(3, 3)), TensorPasses(blobs(2)), 1)
+    for rows, said in ((2, "2 rows are too few for 3 components"), (1, "1 row is too few for 3 components")):
+        with pytest.raises(DataError, match=said):
+            fitted(build(GMMConfig(3, 3)), TensorPasses(blobs(rows)), 1)
+
+
+def test_values_whose_squares_are_beyond_all_numbers_are_refused_as_such():
+    with pytest.raises(DataError, match="too large or too small to compute with"):
+        fitted(build(GMMConfig(3, 3)), TensorPasses(blobs() * 1e300), 1)
+
+
+def test_building_one_without_weights_imports_no_compiler():
+    """Seconds of start-up: torch.eye on the meta device would."""
+    script = (
+        "import sys, torch; from zoo_classic.gmm import build; from zoo_classic.gmm_config import GMMConfig\n"
+        "with torch.device('meta'): build(GMMConfig(3, 2)), build(GMMConfig(3, 2, 'tied'))\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_rows_of_other_columns_are_refused():
