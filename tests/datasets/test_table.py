@@ -13,7 +13,7 @@ import torch
 from pyarrow import parquet
 
 from toy_family import Constant, family
-from zoo.datasets import records, table, table_files
+from zoo.datasets import records, table
 from zoo.datasets.source import Source
 from zoo.datasets.table import TableRules, chunks, read_table
 from zoo.errors import DataError, MissingDependencyError, UsageError
@@ -263,3 +263,12 @@ def test_values_whose_variance_is_beyond_all_numbers_are_refused_by_name(tmp_pat
     material = table.read(Source(str(path), path=path), TableRules(standardise=True, held_out_share=0.0), 0)
     with pytest.raises(DataError, match="column 'b' has values too large"):
         material.learn(tmp_path)
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_cells_that_are_divided_by_something_else_are_taken_for_that(tmp_path, sign):
+    path = tmp_path / "a.csv"
+    path.write_text(f"a{sign}b\n1{sign}2\n", encoding="utf-8")
+    with pytest.raises(DataError, match="not a finite number") as refused:
+        read_table(path)
+    assert refused.value.hint == "the cells of a line are divided by commas, in a .tsv file by tabs"

@@ -27,13 +27,13 @@ PALETTE = sequence_plots._COLOURS
 def figures(monkeypatch):
     """The figures that are drawn, as they are before they become bytes."""
     found = []
-    as_png = sequence_plots._png
+    as_png = sequence_plots.figure_png
 
     def keep(figure):
         found.append(figure)
         return as_png(figure)
 
-    monkeypatch.setattr(sequence_plots, "_png", keep)
+    monkeypatch.setattr(sequence_plots, "figure_png", keep)
     return found
 
 

@@ -23,8 +23,8 @@ def table(columns, rows=50, names=None):
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that were made into PNGs."""
-    figures, png = [], plots._png
-    monkeypatch.setattr(plots, "_png", lambda figure: figures.append(figure) or png(figure))
+    figures, png = [], plots.figure_png
+    monkeypatch.setattr(plots, "figure_png", lambda figure: figures.append(figure) or png(figure))
     return figures
 
 

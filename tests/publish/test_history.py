@@ -56,6 +56,9 @@ def test_results_may_stand_in_a_mapping_with_their_counts(tmp_path):
     measured = read(tmp_path).measured
     assert measured.results == {"held_out_loss": 3.0}
     assert (measured.counts, measured.samples) == ({"held_out_rows": 5, "held_out_tokens": 40}, 5)
+    metrics(tmp_path, {"step": 1, "held_out_nats_per_frame": 3.0, "held_out_frames": 40})
+    measured = read(tmp_path).measured
+    assert (measured.results, measured.samples) == ({"held_out_nats_per_frame": 3.0}, 40)
 
 
 def test_lines_cut_short_odd_and_not_finite_are_passed_over(tmp_path):

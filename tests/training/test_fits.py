@@ -318,7 +318,9 @@ def test_a_chain_of_two_processes_is_that_of_one(lines, tmp_path):
 
 def test_a_setting_that_the_data_decides_otherwise_is_refused(lines, tmp_path):
     wanted = Recipe("hmm", {"emissions": "gaussian"}, str(lines), {"split": "lines"})
-    with pytest.raises(UsageError, match=r"config\.emissions is 'gaussian', but .* decides that it is 'categ"):
+    with pytest.raises(
+        UsageError, match=r"config\.emissions is 'gaussian', but .* decides that it is 'categ"
+    ):
         run.begin(wanted, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 

@@ -234,7 +234,8 @@ class SequenceMaterial:
             kinds = f"{frames:,} {word}, {len(own.format.symbols)} different ones"
         said = f"{count:,} sequence{'s' * (count != 1)}: {kinds}"
         if count > 1:
-            said += f", {len(self._held_out.lengths):,} sequences held out"
+            held_out = len(self._held_out.lengths)
+            said += f", {held_out:,} sequence{'s' * (held_out != 1)} held out"
         elif self._held_out.frames:
             said += f", the last {self._held_out.frames:,} held out"
         return said + (f"; {own.empty:,} empty ones left out" if own.empty else "")

@@ -171,10 +171,10 @@ def _is_number(text: str) -> bool:
 
 
 def _no_number(member: Member, row: int, name: str, found: str) -> DataError:
-    return DataError(
-        f"{member}: row {row}, column {name!r} {found}, not a finite number",
-        hint="leave such rows out, or train on other columns: --set data.columns=NAME,NAME",
-    )
+    hint = "leave such rows out, or train on other columns: --set data.columns=NAME,NAME"
+    if any(sign in name for sign in ";\t|"):
+        hint = "the cells of a line are divided by commas, in a .tsv file by tabs"
+    return DataError(f"{member}: row {row}, column {name!r} {found}, not a finite number", hint=hint)
 
 
 def _parquet_names(member: Member, stream: IO[bytes]) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def plot_png(table: Table, title: str, *, density: Density | None = None, rows: 
     figure = require_figure()
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    values, names = table.values[:MOST_ROWS], [_name(name) for name in table.names]
+    values, names = table.values[:MOST_ROWS], [shortened(name) for name in table.names]
     finite = np.isfinite(values).all(axis=1)
     if not finite.any():
         raise UsageError("no row has finite numbers alone: there is nothing to draw")
@@ -101,7 +101,7 @@ def plot_png(table: Table, title: str, *, density: Density | None = None, rows: 
             parse_math=False,
             linespacing=1.6,
         )
-    return _png(made)
+    return figure_png(made)
 
 
 def require_figure() -> type[Figure]:
@@ -116,7 +116,8 @@ def require_figure() -> type[Figure]:
     return Figure
 
 
-def _png(figure: Figure) -> bytes:
+def figure_png(figure: Figure) -> bytes:
+    """A figure as a PNG, the same bytes each time."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
@@ -143,7 +144,8 @@ def _notes(left_out: Sequence[str], shown: int, rows: int) -> str:
     return said
 
 
-def _name(name: str) -> str:
+def shortened(name: str) -> str:
+    """A name of a column or a symbol as a plot has room for it."""
     name = safe_text(name)
     return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import UsageError
-from zoo.modality.plots import require_figure
+from zoo.modality.plots import figure_png, require_figure, shortened
 from zoo.modality.sequence_format import Format
 from zoo.modality.sequence_samples import SequenceSample
 from zoo.text_safety import safe_text
@@ -43,7 +41,6 @@ _GREY, _DARK, _PALE = "#555555", "#222222", "#aaaaaa"
 _DOTS_PER_INCH = 150
 _LETTERS_A_LINE = 72
 _LEAST_GIVEN = 50  # frames before the drawn ones that are shown
-_LONGEST_NAME = 28
 
 
 def picture(samples: Sequence[SequenceSample], form: Format, title: str) -> bytes:
@@ -55,10 +52,10 @@ def picture(samples: Sequence[SequenceSample], form: Format, title: str) -> byte
         raise UsageError("there are no samples to draw")
     states = _States.of(samples)
     if form.text:
-        return _png(_text(samples, states, title))
+        return figure_png(_text(samples, states, title))
     if form.symbols is not None:
-        return _png(_symbols(samples, form, states, title))
-    return _png(_courses(samples, form, states, title))
+        return figure_png(_symbols(samples, form, states, title))
+    return figure_png(_courses(samples, form, states, title))
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def _courses(samples: Sequence[SequenceSample], form: Format, states: _States, t
         for column in range(columns):
             at = axes[number * columns + column]
             _course(at, sample, column, states)
-            at.set_ylabel(_name(form.names[column]), fontsize=10, color=_DARK, parse_math=False)
+            at.set_ylabel(shortened(form.names[column]), fontsize=10, color=_DARK, parse_math=False)
             if len(samples) > 1 and column == 0:
                 _corner(at, f"sample {sample.index}")
     axes[-1].set_xlabel("frame", fontsize=10, color=_DARK)
@@ -240,7 +237,7 @@ def _symbols(samples: Sequence[SequenceSample], form: Format, states: _States, t
     places = {symbol: place for place, symbol in enumerate(kept)}
     for at, sample in zip(axes, shown, strict=True):
         _marks(at, sample, places, states)
-        at.set_yticks(range(len(kept)), [_name(symbol) for symbol in kept], parse_math=False)
+        at.set_yticks(range(len(kept)), [shortened(symbol) for symbol in kept], parse_math=False)
         at.set_ylim(len(kept) - 0.4, -0.6)
         at.margins(x=0.01)
         _tidy(at)
@@ -294,23 +291,7 @@ def _corner(axes: Axes, said: str) -> None:
     axes.set_title(said, fontsize=9, color=_GREY, loc="right", pad=3)
 
 
-def _name(name: str) -> str:
-    name = safe_text(name)
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-
-
 def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
     axes.tick_params(colors=_GREY, labelsize=9)
-
-
-def _png(figure: Figure) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure)
-    into = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about characters that the font does not have
-        figure.savefig(into, format="png", metadata={"Software": None})
-    return into.getvalue()

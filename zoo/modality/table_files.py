@@ -1,4 +1,4 @@
-"""Rows of a table into CSV, TSV, Parquet, an array or JSON lines, block by block; a file is there whole or not at all."""
+"""Rows of a table into CSV, TSV, Parquet, .npy or JSON lines, block by block; a file is there whole or not at all."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ RECIPE, METRICS, ABOUT = "recipe.yaml", "metrics.jsonl", "run.json"
 
 _MOST_LINE_BYTES = 1 << 20
 _HELD_OUT = "held_out_"
-_COUNTS = ("samples", "documents", "rows", "tokens", "bytes", "images")
+_COUNTS = ("samples", "documents", "rows", "tokens", "frames", "bytes", "images")
 """How the name of a result ends that says on how much was measured, the most telling first."""
 _COUNTED = re.compile(r"(\d[\d,]*) held out")
 _SOURCES = ("source", "name", "path", "data")
