@@ -371,3 +371,56 @@ def test_from_python_a_chain_is_fitted_to_what_it_scores(lines, tmp_path):
 def test_from_python_an_array_that_is_no_table_is_refused(shape):
     with pytest.raises(UsageError, match="but must be rows"):
         next(zoo.train(GMM(GMMConfig(2, 3)), np.zeros(shape), device="cpu"))
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_a_frame_that_cannot_be_emitted_is_named_as_it_stands_in_the_file(tmp_path, window):
+    """Sequences are gone through longest first, some are held out, and they may be cut into pieces."""
+    path = tmp_path / "counts.csv"
+    lengths = (2, 9, 5, 7)
+    rows = [f"{name},{time % 3}" for name, length in enumerate(lengths) for time in range(length)]
+    rows[2 + 9 + 4] = "2,-1"
+    path.write_text("\n".join(["sequence,count", *rows]), encoding="utf-8")
+    rules = {"held_out": ("0",), "window": window}
+    wanted = Recipe("hmm", {"states": 2, "emissions": "poisson"}, str(path), rules)
+    begun = run.begin(wanted, tmp_path / "run", device="cpu")
+    with pytest.raises(zoo.errors.DataError, match="sequence 2, frame 4 is -1, but"):
+        next(run.steps(begun))
+
+
+def test_the_newest_weights_are_kept_where_the_plan_says_so(table, tmp_path):
+    plan = {"steps": 30, "evaluate_every": 1, "keep_best": False}
+    begun = fitted(table, tmp_path / "run", {**WHOLE, "start": "random"}, **plan)
+    assert read_header(begun.folder / "model.safetensors").metadata["step"] == "30"
+    again = run.resume(begun.folder, device="cpu")
+    measured = [line["held_out_nats_per_row"] for line in commands.metrics(begun.folder)]
+    assert (again.best, again.best_step) == (min(measured), 1 + measured.index(min(measured)))
+
+
+def test_the_command_says_which_step_was_best(table, tmp_path, capsys):
+    words = ["train", "gmm", "--data", str(table), "-o", str(tmp_path / "run"), "--device", "cpu", "-q"]
+    words += ["--set", "config.components=20", "--set", "plan.evaluate_every=1", "--steps", "30"]
+    assert main([*words, "--set", "plan.until_converged=false"]) == 0
+    told = capsys.readouterr().out
+    measured = [line["held_out_nats_per_row"] for line in commands.metrics(tmp_path / "run")]
+    best = 1 + measured.index(min(measured))
+    assert best < 30
+    assert told.endswith(f"{min(measured):.4f} after step {best}\n")
+
+
+def test_a_run_that_fails_before_its_first_step_leaves_no_folder(tmp_path, capsys):
+    path = tmp_path / "few.csv"
+    path.write_text("x,y\n1,2\n2,1\n3,5\n", encoding="utf-8")
+    words = ["train", "gmm", "--data", str(path), "-o", str(tmp_path / "run"), "--set", "config.components=8"]
+    for _ in range(2):
+        assert main(words) == 1
+        assert "too few for 8 components" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_shape_than_asked_for_are_refused_by_the_setting(table, tmp_path):
+    first = fitted(table, tmp_path / "first", WHOLE, steps=1)
+    wanted = Recipe(str(first.folder), {"components": 5}, str(table))
+    with pytest.raises(UsageError, match=r"another shape than config\.components=5 makes; there it is 3"):
+        run.begin(wanted, tmp_path / "second", device="cpu")
+    assert not (tmp_path / "second").exists()

@@ -32,14 +32,18 @@ class SequencePasses:
         dtype: torch.dtype,
         *,
         numbers: np.ndarray | None = None,
+        bounds: np.ndarray | None = None,
         team: Team = ALONE,
     ) -> None:
         """values: (N,) symbols or (N, D) numbers; sequence i is values[starts[i] : starts[i] + lengths[i]].
 
-        numbers: what stands for each of the values, where these are symbols; None is themselves.
+        numbers: what stands for each of the values, where these are symbols; None is themselves. bounds: where each
+        sequence of the data begins, ascending, so that a batch can say which one its sequences are of, and from where
+        on, under "origin", (B, 2); None leaves that out.
         """
         self._values, self._starts, self._lengths = values, starts, lengths
         self._form, self._dtype, self._numbers, self._team = form, dtype, numbers, team
+        self._bounds = bounds
         self._columns = values.shape[1] if values.ndim > 1 else 1
 
     @property
@@ -96,10 +100,14 @@ class SequencePasses:
         values = self._prepared(self._values[np.where(inside, starts + time, starts)])
         values[~inside] = 0
         device = self._team.device
-        return {
+        batch = {
             "values": torch.from_numpy(values).to(self._dtype).to(device),
             "lengths": torch.from_numpy(lengths).to(device),
         }
+        if self._bounds is not None:
+            of = np.searchsorted(self._bounds, starts[:, 0], side="right") - 1
+            batch["origin"] = torch.from_numpy(np.stack([of, starts[:, 0] - self._bounds[of]], axis=1))
+        return batch
 
     def _prepared(self, values: np.ndarray) -> np.ndarray:
         if self._form.symbols is None:

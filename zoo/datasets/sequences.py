@@ -280,6 +280,7 @@ class SequenceMaterial:
             found,
             dtype,
             numbers=self._numbers,
+            bounds=self._sequences.bounds()[:-1],
             team=team,
         )
 

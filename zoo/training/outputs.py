@@ -30,6 +30,8 @@ def keep_best(run: Run, step: Step) -> None:
         run.measure, value = next(iter(step.results.items()))
         better = value < run.best  # never, for one that is not a number
         run.best = value if better else run.best
+        run.best_step = step.step if better else run.best_step
+        better = better or not getattr(plan, "keep_best", True)
     else:
         unmeasured = math.isinf(run.best)
         better = bool(step.results) or (unmeasured and step.due(plan.checkpoint_every))
@@ -51,6 +53,7 @@ def keep(run: Run, step: Step | None = None) -> None:
     notes = {
         "data": run.rows.fingerprint,
         "best": str(run.best),
+        "best_step": run.best_step,
         "measure_name": run.measure,
         "measure": measured,
         "recipe": recipe.to_plain(recipe.shareable(run.recipe)),

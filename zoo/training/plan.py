@@ -91,6 +91,9 @@ class FitPlan:
         True, help="end as soon as the fit has converged, by the tolerance in its config"
     )
     seed: int = setting(0, help="of the start, the split, previews", minimum=0, maximum=2**63 - 1)
+    keep_best: bool = setting(
+        True, help="keep the weights that are best on what is held out; false keeps the newest"
+    )
     evaluate_every: int = setting(10, help="0 measures at the end only", minimum=0, unit="steps")
     checkpoint_every: int = setting(10, help="0 saves no checkpoint", minimum=0, unit="steps")
     keep: int = setting(2, help="newest checkpoints kept, beside the best", minimum=1, unit="checkpoints")

@@ -47,7 +47,8 @@ ABOUT = "run.json"
 
 @dataclass
 class Run:
-    """A run that is ready to train. best: the lowest measure on held-out data so far, whose name is `measure`.
+    """A run that is ready to train. best: the lowest measure on held-out data so far, whose name is `measure`, and
+    best_step: after which step that was; 0 before.
 
     learner, rows: a `Learner` of rows by number, or a `Fitter` of passes over all of them.
     """
@@ -62,6 +63,7 @@ class Run:
     device: str
     best: float = math.inf
     measure: str = ""
+    best_step: int = 0
 
     @property
     def parameters(self) -> int:
@@ -144,6 +146,12 @@ def _new(folder: Path, *, force: bool) -> Iterator[None]:
         shutil.rmtree(old)
 
 
+def abandon(run: Run) -> None:
+    """Remove the folder of a run that failed before its first step: there is nothing in it to go on from."""
+    if run.learner.step == 0:
+        shutil.rmtree(run.folder)
+
+
 def resume(folder: Path, *, device: str = "auto", offline: bool = False, source: str = "") -> Run:
     """The run of a folder, where its newest checkpoint that holds was; at step 0 when there is none.
 
@@ -174,6 +182,7 @@ def resume(folder: Path, *, device: str = "auto", offline: bool = False, source:
         except TrainingError as error:
             raise TrainingError(f"{found.path}: {error}", hint=error.hint) from error
         run.best, run.measure = float(found.notes["best"]), str(found.notes["measure_name"])
+        run.best_step = int(found.notes.get("best_step", 0))
     return run
 
 
@@ -232,6 +241,7 @@ def _prepare(
     wanted = dataclasses.replace(wanted, config={**wanted.config, **decided})
     config = _check_config(origin, wanted)
     plan = _plan(origin, wanted)
+    start.require_same_shape(origin, config)
     network = start.network(origin, config, plan.seed, offline=offline)
     learner: Any  # whichever it is, with the rows that it takes
     rows: Any

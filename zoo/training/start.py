@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from zoo import api, plugins, settings, targets
-from zoo.errors import CapabilityError, PluginError, UnknownModelError
+from zoo.errors import CapabilityError, PluginError, UnknownModelError, UsageError
 from zoo.family import Family
 from zoo.targets import Target
 from zoo.training.plan import FitPlan
@@ -82,6 +82,26 @@ def companions(start: Start, *, offline: bool = False) -> dict[str, Path]:
 def is_fitted(family: Family) -> bool:
     """Whether the family's models are fitted by passes over the data, and not trained by gradients."""
     return issubclass(family.resolve("plan"), FitPlan)
+
+
+def require_same_shape(start: Start, config: Any) -> None:
+    """Raises UsageError when a config would build a network of another shape than the model's weights have."""
+    if start.model is None or config == start.model.config:
+        return
+    build = start.family.resolve("build")
+    ours, theirs = (
+        {name: tensor.shape for name, tensor in build_on_meta(build, each).state_dict().items()}
+        for each in (config, start.model.config)
+    )
+    if ours != theirs:
+        before = settings.plain(start.model.config)
+        changed = [name for name, value in settings.plain(config).items() if value != before[name]]
+        raise UsageError(
+            f"the weights of {start.model.name} are of another shape than "
+            + ", ".join(f"config.{name}={settings.plain(config)[name]}" for name in changed)
+            + f" makes; there it is {', '.join(str(before[name]) for name in changed)}",
+            hint=f"train a new model of the family, {start.family.name}, or leave it as it is",
+        )
 
 
 def network(start: Start, config: Any, seed: int, *, offline: bool = False) -> nn.Module:

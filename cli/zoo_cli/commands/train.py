@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
 from zoo_cli import completion, loading, options, terminal
 
 if TYPE_CHECKING:
@@ -121,7 +121,12 @@ def _train(
         else:
             wanted = _recipe(start, recipe_file, assignments, data, offline)
             run = training.begin(wanted, output, device=device, offline=offline, force=force)
-        last = _watch(run, stopping, quiet=quiet or not main, tensorboard=tensorboard)
+        try:
+            last = _watch(run, stopping, quiet=quiet or not main, tensorboard=tensorboard)
+        except ZooError:
+            if main and not resume:
+                training.abandon(run)
+            raise
     others.finish()
     if stopping.asked and not run.finished:
         terminal.note(_how_to_resume(run), quiet=not main)
@@ -210,6 +215,8 @@ def _report(run: Run, last: Step | None, *, as_json: bool, quiet: bool) -> None:
         terminal.out_json(_summary(run, last, best), indent=2)
         return
     measured = f", {run.measure.replace('_', ' ')} {best:.4f}" if best is not None else ""
+    if measured and run.best_step not in (0, run.learner.step):
+        measured += f" after step {run.best_step}"
     ended = ", converged" if _converged(run) else ""
     terminal.out(f"{run.folder}: {run.learner.step} steps{ended}{measured}")
     if run.origin.family.modality in api.OPENED:

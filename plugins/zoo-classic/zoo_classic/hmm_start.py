@@ -69,13 +69,15 @@ def _begin_once(model: HMM, data: Passes, noise: Noise, number: int) -> None:
 
 def _some(data: Passes, noise: Noise, device: torch.device) -> Packed:
     """Some sequences of the data, the same in every process."""
-    values, lengths = checked(data.some(_SEQUENCES, noise))
+    batch = data.some(_SEQUENCES, noise)
+    values, lengths = checked(batch)
     values = values.to(device)
     fits = int((lengths.cumsum(0) <= _FRAMES).sum())
     count = max(1, fits)
     lengths = lengths[:count]
     longest = int(lengths.max())
-    return pack(values[:count, :longest], lengths, torch.arange(count, device=values.device))
+    rows = torch.arange(count, device=values.device)
+    return pack(values[:count, :longest], lengths, rows, origin=batch.get("origin"))
 
 
 def _parts(packed: Packed, states: int) -> torch.Tensor:

@@ -27,6 +27,8 @@ class Packed:
     order: (B,) which of the given sequences each one is. owner: (N,) the sequence, as sorted, of each frame.
     previous: (N - B,) for each frame but the first ones, where the frame before it in its sequence stands.
     rows: (B,) the number in its batch of each given sequence. first: the batch's first number in the data.
+    origin: (., 2), of the batch's sequences: which one of the data each is of, and where in that it begins; None when
+    the batch does not say.
     """
 
     frames: torch.Tensor
@@ -36,6 +38,7 @@ class Packed:
     previous: torch.Tensor
     rows: torch.Tensor
     first: int = 0
+    origin: torch.Tensor | None = None
 
     @property
     def sequences(self) -> int:
@@ -62,7 +65,11 @@ class Packed:
     def place(self, at: int) -> tuple[int, int]:
         """The number in the data of the sequence that frame `at` belongs to, and its time there."""
         time = bisect.bisect_right(list(itertools.accumulate(self.sizes)), at)
-        return self.first + int(self.rows[self.order[self.owner[at]]]), time
+        row = int(self.rows[self.order[self.owner[at]]])
+        if self.origin is None:
+            return self.first + row, time
+        number, begins = self.origin[row].tolist()
+        return number, begins + time
 
     def time(self) -> torch.Tensor:
         """(N,) the time of each frame, from 0."""
@@ -100,8 +107,14 @@ def checked(batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     return values, lengths
 
 
-def pack(values: torch.Tensor, lengths: torch.Tensor, rows: torch.Tensor, first: int = 0) -> Packed:
-    """values (B, T, ...), lengths (B,), as `checked` returns them; rows, first: see `Packed`."""
+def pack(
+    values: torch.Tensor,
+    lengths: torch.Tensor,
+    rows: torch.Tensor,
+    first: int = 0,
+    origin: torch.Tensor | None = None,
+) -> Packed:
+    """values (B, T, ...), lengths (B,), as `checked` returns them; rows, first, origin: see `Packed`."""
     made = pack_padded_sequence(values, lengths.cpu(), batch_first=True, enforce_sorted=False)
     sizes = made.batch_sizes
     order = made.sorted_indices
@@ -111,7 +124,8 @@ def pack(values: torch.Tensor, lengths: torch.Tensor, rows: torch.Tensor, first:
     owner = torch.arange(len(made.data)) - starts
     running = int(sizes[0])
     previous = starts[running:] - torch.repeat_interleave(sizes[:-1], sizes[1:]) + owner[running:]
-    return Packed(made.data, tuple(sizes.tolist()), order, owner.to(device), previous.to(device), rows, first)
+    steps = tuple(sizes.tolist())
+    return Packed(made.data, steps, order, owner.to(device), previous.to(device), rows, first, origin)
 
 
 def packs(
@@ -119,23 +133,26 @@ def packs(
 ) -> Iterator[Packed]:
     """A batch in parts of sequences of like length, each of at most `most_frames` frames or of one sequence.
 
+    A batch may say under "origin", (B, 2), which sequence of the data each one is of, and where in that it begins.
     device: where they are wanted; where they are when None.
     """
     values, lengths = checked(batch)
-    values, lengths = values.to(device or values.device), lengths.cpu()
+    values, lengths, origin = values.to(device or values.device), lengths.cpu(), batch.get("origin")
     order = torch.argsort(lengths, descending=True, stable=True)
     group: list[int] = []
     frames = 0
     for at, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
         if group and frames + length > most_frames:
-            yield _part(values, lengths, group, first)
+            yield _part(values, lengths, group, first, origin)
             group, frames = [], 0
         group.append(at)
         frames += length
-    yield _part(values, lengths, group, first)
+    yield _part(values, lengths, group, first, origin)
 
 
-def _part(values: torch.Tensor, lengths: torch.Tensor, group: list[int], first: int) -> Packed:
+def _part(
+    values: torch.Tensor, lengths: torch.Tensor, group: list[int], first: int, origin: torch.Tensor | None
+) -> Packed:
     rows = torch.tensor(group, device=values.device)
     some = lengths[group]
-    return pack(values[rows, : int(some.max())], some, rows, first)
+    return pack(values[rows, : int(some.max())], some, rows, first, origin)
