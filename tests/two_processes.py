@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from zoo.datasets.passes import Team
+
+_LEAVING = 1.0  # seconds
 
 
 def together(work: Callable[[Team], Any], count: int = 2) -> list[Any]:
@@ -29,6 +32,7 @@ def together(work: Callable[[Team], Any], count: int = 2) -> list[Any]:
             found[place] = work(Team(index=place, count=count, total=lambda value: total(place, value)))
         except Exception as error:
             found[place] = error
+            time.sleep(_LEAVING)  # who passed the barrier as this one did may not have left it yet
             barrier.abort()
 
     threads = [threading.Thread(target=run, args=(place,)) for place in range(count)]

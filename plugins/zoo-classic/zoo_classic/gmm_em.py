@@ -65,7 +65,7 @@ def maximise(model: GMM, moments: Moments, rows: int, data: Passes, noise: Noise
     Raises DataError when no component has a covariance that is positive definite.
     """
     weights, means, covariances = _likeliest(model, moments, scaling)
-    bad = not_positive(covariances.to(model.means.dtype), model.config.covariance).expand(len(weights))
+    bad = _degenerate(model, weights, means, covariances, scaling)
     if bad.all():
         flat = (scaling.scale == 1).nonzero()[:, 0].tolist()
         raise DataError(
@@ -87,6 +87,15 @@ def maximise(model: GMM, moments: Moments, rows: int, data: Passes, noise: Noise
         weights, means, covariances = _likeliest(model, moments, scaling)
     model.assign(weights, means, covariances)
     return reseeded
+
+
+def _degenerate(
+    model: GMM, weights: torch.Tensor, means: torch.Tensor, covariances: torch.Tensor, scaling: Scaling
+) -> torch.Tensor:
+    """(K,) whether a covariance is not positive definite, as the model keeps it and as the next step scales it."""
+    kind, kept = model.config.covariance, covariances.to(model.means.dtype)
+    scaled = scaling.moments(weights, means, kept, kind)
+    return (not_positive(kept, kind) | not_positive(scaled.scatter, scaled.kind)).expand(len(weights))
 
 
 def _likeliest(
