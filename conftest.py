@@ -1,5 +1,4 @@
-"""What holds for every test: one thread a process, the same examples each time, and files of the zoo's own in a folder
-that goes with the run.
+"""What holds for every test: one thread a process, the same examples each time, a folder for the zoo's own files.
 
 On two cores, two processes of two threads each are ten times slower. Both variables are read by child processes too.
 """

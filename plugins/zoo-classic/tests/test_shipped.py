@@ -13,6 +13,7 @@ import zoo
 from zoo.training import recipe, run
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+LONG = ("shakespeare-hmm",)  # two whole plays: minutes
 NAMES = [entry.name for entry in zoo.list_models(plugin="zoo-classic")]
 
 
@@ -20,11 +21,11 @@ def begun(name: str, folder: Path) -> run.Run:
     return run.begin(recipe.read(RECIPES / name / "recipe.yaml"), folder, device="cpu")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in NAMES]
+)
 def test_the_entry_says_the_quality_that_the_weights_have(name: str, tmp_path: Path) -> None:
     """The recipe's own material holds out what it held out, and measures the weights that ship."""
-    if name == "shakespeare-hmm":
-        pytest.skip("two whole plays: minutes")
     model = zoo.load(name, device="cpu")
     found = begun(name, tmp_path / "run").material.evaluate(model.network)
     [metric] = zoo.info(name).metrics
