@@ -112,6 +112,18 @@ def test_the_wheels_alone_sample_the_embedded_model(installed: Callable[..., str
     assert len(text) > len("ROMEO:") + 10
 
 
+def test_the_wheels_alone_draw_digits_and_fit_a_table(installed: Callable[..., str], tmp_path: Path) -> None:
+    """No extra is needed: neither for a grid of images nor for tables in CSV."""
+    grid, table, run = tmp_path / "grid.png", tmp_path / "rows.csv", tmp_path / "run"
+    installed("zoo", "sample", "digits-gmm", "-n", "64", "--seed", "1", "-o", str(grid))
+    assert grid.read_bytes().startswith(b"\x89PNG")
+    installed("zoo", "sample", "digits-gmm", "-n", "200", "--seed", "1", "-o", str(table))
+    installed("zoo", "train", "gmm", "--data", str(table), "-o", str(run), "--steps", "2", "--device", "cpu")
+    assert installed("zoo", "score", str(run), str(table)).count("\n") == 200
+    assert installed("zoo", "sample", "sunspots-hmm", "--length", "3", "--seed", "1").count("\n") == 4
+    assert len(installed("zoo", "sample", "shakespeare-hmm", "--seed", "1")) > 100
+
+
 def test_the_index_travels_in_the_core_wheel(installed: Callable[..., str]) -> None:
     script = "import os; os.environ['ZOO_PLUGINS'] = ''; import zoo; print(zoo.info('gpt2-small').installed)"
     assert installed("python", "-c", script) == "False\n"
