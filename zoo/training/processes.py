@@ -115,4 +115,5 @@ def finish() -> None:
     import torch
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()  # one that left while another still speaks to it could take that down with it
         torch.distributed.destroy_process_group()
