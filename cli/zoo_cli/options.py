@@ -45,6 +45,15 @@ Revision = Annotated[
         show_default=False,
     ),
 ]
+Count = Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many samples.")]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", "-s", metavar="N", min=0, help="What chance depends on; random when left out."),
+]
+Start = Annotated[int, typer.Option(metavar="N", min=0, help="The index of the first sample.")]
+BatchSize = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Samples drawn together; changes speed, not samples.")
+]
 Device = Annotated[
     str,
     typer.Option(

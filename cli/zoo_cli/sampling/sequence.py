@@ -14,7 +14,7 @@ import typer
 from zoo.errors import UsageError
 from zoo.modality.sequence import SequenceControls
 from zoo.targets import Target
-from zoo_cli import flags, options, saving, terminal
+from zoo_cli import flags, model_options, options, saving, terminal
 
 if TYPE_CHECKING:
     from zoo.modality.sequence_format import Format
@@ -44,18 +44,10 @@ def _sample(
             "--prefix", metavar="FILE", help="Go on from the sequence in a text, CSV or array file."
         ),
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many samples.")] = 1,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", "-s", metavar="N", min=0, help="What chance depends on; random when left out."
-        ),
-    ] = None,
-    start: Annotated[int, typer.Option(metavar="N", min=0, help="The index of the first sample.")] = 0,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Samples drawn together; changes speed, not samples."),
-    ] = None,
+    count: options.Count = 1,
+    seed: options.Seed = None,
+    start: options.Start = 0,
+    batch_size: options.BatchSize = None,
     states: Annotated[
         bool, typer.Option("--states", help="Also tell the hidden state of each frame.")
     ] = False,
@@ -80,11 +72,7 @@ def _sample(
     from zoo import settings
     from zoo_cli.loading import load, random_seed
 
-    if found is None:
-        raise UsageError(
-            f"{model} comes after options that may be its own",
-            hint=f"MODEL comes first: zoo sample {model} ...",
-        )
+    found = model_options.after(found, "sample", model)
     asked["prompt"] = _prompt(asked.get("prompt"), prefix)
     controls = settings.make(controls_class, asked, what=f"zoo sample {found.name}")
     saved = _place(output, replace=yes) if output else None

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.errors import UsageError
 from zoo.targets import Target
-from zoo_cli import flags, options, terminal
+from zoo_cli import flags, model_options, options, terminal
 
 if TYPE_CHECKING:
     from zoo.modality.table_model import TableModel
@@ -31,18 +30,10 @@ def _sample(
     controls_class: type,
     model: options.Model,
     asked: dict[str, Any],
-    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many rows.")] = 1,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", "-s", metavar="N", min=0, help="What chance depends on; random when left out."
-        ),
-    ] = None,
-    start: Annotated[int, typer.Option(metavar="N", min=0, help="The index of the first row.")] = 0,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Rows drawn together; changes speed, not rows."),
-    ] = None,
+    count: options.Count = 1,
+    seed: options.Seed = None,
+    start: options.Start = 0,
+    batch_size: options.BatchSize = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -65,11 +56,7 @@ def _sample(
     from zoo_cli import table_output
     from zoo_cli.loading import load, random_seed
 
-    if target is None:
-        raise UsageError(
-            f"{model} comes after options that may be its own",
-            hint=f"MODEL comes first: zoo sample {model} ...",
-        )
+    target = model_options.after(target, "sample", model)
     controls: Any = settings.make(controls_class, asked, what=f"zoo sample {target.name}")
     path = table_output.file(output, table_output.SAVED, replace=yes) if output else None
     if seed is None:

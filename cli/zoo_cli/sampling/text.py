@@ -34,18 +34,10 @@ def _sample(
     prompt_file: Annotated[
         Path | None, typer.Option("--prompt-file", metavar="FILE", help="Read the prompt from a file.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many samples.")] = 1,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", "-s", metavar="N", min=0, help="What chance depends on; random when left out."
-        ),
-    ] = None,
-    start: Annotated[int, typer.Option(metavar="N", min=0, help="The index of the first sample.")] = 0,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Samples drawn together; changes speed, not samples."),
-    ] = None,
+    count: options.Count = 1,
+    seed: options.Seed = None,
+    start: options.Start = 0,
+    batch_size: options.BatchSize = None,
     output: Annotated[
         Path | None,
         typer.Option(

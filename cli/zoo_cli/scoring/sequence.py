@@ -12,7 +12,7 @@ import typer
 
 from zoo.errors import UsageError
 from zoo.targets import Target
-from zoo_cli import flags, measures, options, saving, terminal
+from zoo_cli import flags, measures, model_options, options, saving, terminal
 
 if TYPE_CHECKING:
     from zoo.modality.sequence_model import SequenceModel
@@ -79,11 +79,7 @@ def _score(
     from zoo_cli import sequence_input
     from zoo_cli.loading import load
 
-    if found is None:
-        raise UsageError(
-            f"{model} comes after options that may be its own",
-            hint=f"MODEL comes first: zoo score {model} ...",
-        )
+    found = model_options.after(found, "score", model)
     saved = _place(output, states=states, replace=yes) if output else None
     loaded: SequenceModel = load(found, device=device, dtype=dtype, offline=offline, quiet=quiet)
     items = [
