@@ -75,7 +75,7 @@ def parquet_file(member: Member, stream: IO[bytes]) -> Any:
             hint="pip install 'zoo-core[parquet]'",
         ) from None
     with decoding(member):
-        return parquet.ParquetFile(stream)
+        return parquet.ParquetFile(stream, pre_buffer=False)  # which would hold all of the file by its end
 
 
 @contextmanager
