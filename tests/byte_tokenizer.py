@@ -27,3 +27,6 @@ class ByteTokenizer:
 
     def decode(self, tokens: Sequence[int]) -> str:
         return bytes(token for token in tokens if token < END).decode(errors="replace")
+
+    def bytes_of(self, token: int) -> bytes | None:
+        return bytes([token]) if token < END else b""

@@ -19,9 +19,20 @@ class Words(ByteTokenizer):
     def decode(self, tokens: Sequence[int]) -> str:
         return " ".join(chr(97 + token) for token in tokens)
 
+    def bytes_of(self, token: int) -> None:
+        return None
 
-def write(text: str | bytes, *, stop: tuple[str, ...] = ()) -> tuple[list[str], TextWriter]:
-    writer = TextWriter(ByteTokenizer(), stop=stop)
+
+class Silent(ByteTokenizer):
+    """A tokenizer that does not tell its bytes, only what they look like together."""
+
+    bytes_of = Words.bytes_of
+
+
+def write(
+    text: str | bytes, *, stop: tuple[str, ...] = (), tokenizer: type[ByteTokenizer] = ByteTokenizer
+) -> tuple[list[str], TextWriter]:
+    writer = TextWriter(tokenizer(), stop=stop)
     pieces = []
     for token in text.encode() if isinstance(text, str) else text:
         pieces.append(writer.add(token))
@@ -30,14 +41,31 @@ def write(text: str | bytes, *, stop: tuple[str, ...] = ()) -> tuple[list[str], 
     return [*pieces, writer.finish()], writer
 
 
-def test_a_character_of_several_bytes_appears_when_it_is_whole() -> None:
-    assert write("aé🙂")[0] == ["a", "", "é", "", "", "", "🙂", ""]
+BOTH = pytest.mark.parametrize("tokenizer", [ByteTokenizer, Silent])
 
 
-def test_bytes_that_never_become_a_character_still_come_out() -> None:
-    pieces, writer = write(b"a\xff\xff\xff\xff\xff\xffb")
+@BOTH
+def test_a_character_of_several_bytes_appears_when_it_is_whole(tokenizer: type[ByteTokenizer]) -> None:
+    assert write("aé🙂", tokenizer=tokenizer)[0] == ["a", "", "é", "", "", "", "🙂", ""]
+
+
+@BOTH
+def test_bytes_that_never_become_a_character_still_come_out(tokenizer: type[ByteTokenizer]) -> None:
+    pieces, writer = write(b"a\xff\xff\xff\xff\xff\xffb", tokenizer=tokenizer)
     assert writer.text == "a" + "\ufffd" * 6 + "b"
     assert "".join(pieces) == writer.text
+
+
+def test_a_replacement_character_of_the_text_itself_stays_beside_what_is_made_of_several_bytes() -> None:
+    for text in ("\ufffd🙂", "🙂\ufffd", "\ufffd\ufffd\ufffd🙂\ufffd"):
+        assert write(text)[1].text == text
+
+
+def test_a_character_begun_by_the_prompt_is_completed() -> None:
+    for split in (1, 2, 3):
+        writer = TextWriter(ByteTokenizer(), prompt="a🙂".encode()[: 1 + split])
+        pieces = [writer.add(token) for token in "🙂b".encode()[split:]]
+        assert "".join(pieces) == "🙂b"
 
 
 def test_a_stop_text_ends_the_sample_before_it() -> None:

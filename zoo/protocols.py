@@ -133,3 +133,14 @@ class Tokenizer(Protocol):
         ...
 
     def decode(self, tokens: Sequence[int]) -> str: ...
+
+
+class BytewiseTokenizer(Tokenizer, Protocol):
+    """A tokenizer some of whose tokens stand for bytes, which may be a part of a character."""
+
+    def bytes_of(self, token: int) -> bytes | None:
+        """What the token adds to the UTF-8 of any text, whatever comes before it; none for an id it leaves out.
+
+        None for a token whose text depends on its neighbours; `decode` says that one, in whole characters.
+        """
+        ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import codecs
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -65,23 +66,28 @@ class TextPiece:
 class TextWriter:
     """Turns one sample's tokens into text piece by piece; the pieces joined are exactly the final text.
 
-    Holds back bytes that are not yet a whole character, and text that may become a stop text. Decoding every token
-    again at each step would cost the square of the length, and decoding a token alone loses the space that some
-    tokenizers write only between tokens: so each step decodes from the piece before on.
+    Holds back bytes that are not yet a whole character, and text that may become a stop text. Tokens that are bytes
+    (see `zoo.protocols.BytewiseTokenizer`) are decoded as UTF-8 as they come. Any other is decoded after the ones
+    before it, because some tokenizers write a space only between tokens; not after all of them, which would cost the
+    square of the length.
     """
 
     _MOST_BYTES_OF_A_CHARACTER = 4
+    _MOST_BEFORE = 32  # tokens decoded again with the next one
 
     def __init__(self, tokenizer: Tokenizer, prompt: Sequence[int] = (), stop: Sequence[str] = ()) -> None:
         self._tokenizer = tokenizer
+        self._bytes_of: Callable[[int], bytes | None] = getattr(tokenizer, "bytes_of", lambda _: None)
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop = tuple(text for text in stop if text)
         self._tokens = list(prompt)
         self._prompt_length = len(self._tokens)
         self._from = max(0, len(self._tokens) - 8)  # decoding starts here
         self._read = len(self._tokens)  # tokens before it are already in the text
-        self._text = ""
-        self._shown = 0  # characters handed out
+        self._pieces: list[str] = []  # handed out
+        self._held = ""
         self.stopped = False
+        self._utf8.decode(self._end_of_prompt())
 
     @property
     def tokens(self) -> tuple[int, ...]:
@@ -91,44 +97,70 @@ class TextWriter:
     @property
     def text(self) -> str:
         """All text handed out so far."""
-        return self._text[: self._shown]
+        return "".join(self._pieces)
 
     def add(self, token: int) -> str:
         """Take a token; return the text that is now certain, perhaps "". Sets `stopped` at a stop text."""
+        raw = self._bytes_of(token)
+        if raw is None:
+            text = self._utf8.decode(b"", final=True)
+            self._tokens.append(token)
+            return self._show(text + self._take(whole_characters=True), final=False)
+        text = self._take(whole_characters=False)
         self._tokens.append(token)
-        held = len(self._tokens) - self._read
-        self._take(whole_characters=held <= self._MOST_BYTES_OF_A_CHARACTER)
-        return self._show(final=False)
+        self._read = len(self._tokens)
+        if raw:
+            self._from = self._read - 1
+        return self._show(text + self._utf8.decode(raw), final=False)
 
     def finish(self) -> str:
         """The text still held back, once no more tokens come."""
         if self.stopped:
             return ""
-        self._take(whole_characters=False)
-        return self._show(final=True)
+        return self._show(self._take(whole_characters=False) + self._utf8.decode(b"", final=True), final=True)
 
-    def _take(self, *, whole_characters: bool) -> None:
+    def _end_of_prompt(self) -> bytes:
+        """The last bytes of the prompt, which may begin a character that the first tokens complete."""
+        raw = b""
+        for token in reversed(self._tokens):
+            more = self._bytes_of(token)
+            if more is None or len(raw) >= self._MOST_BYTES_OF_A_CHARACTER - 1:
+                break
+            raw = more + raw
+        return raw
+
+    def _take(self, *, whole_characters: bool) -> str:
+        """The text of the tokens that are not read yet."""
+        held = len(self._tokens) - self._read
+        if not held:
+            return ""
         before = self._tokenizer.decode(self._tokens[self._from : self._read])
         after = self._tokenizer.decode(self._tokens[self._from :])
-        if whole_characters and after.endswith("\ufffd"):
-            return
-        self._text += after[len(before) :]
-        self._from, self._read = self._read, len(self._tokens)
+        # a tokenizer that does not tell its bytes writes this character for those that are not a whole one yet
+        if whole_characters and held <= self._MOST_BYTES_OF_A_CHARACTER and after.endswith("\ufffd"):
+            return ""
+        text = after[len(before) :]
+        if text or self._read - self._from >= self._MOST_BEFORE:
+            self._from = self._read
+        self._read = len(self._tokens)
+        return text
 
-    def _show(self, *, final: bool) -> str:
-        ends = [at for at in (self._text.find(stop) for stop in self._stop) if at >= 0]
+    def _show(self, text: str, *, final: bool) -> str:
+        self._held += text
+        ends = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
         if ends:
             self.stopped = True
             until = min(ends)
         else:
-            until = len(self._text) if final else len(self._text) - self._may_become_stop()
-        piece = self._text[self._shown : until]
-        self._shown = max(self._shown, until)
+            until = len(self._held) if final else len(self._held) - self._may_become_stop()
+        piece = self._held[:until]
+        self._held = self._held[until:]
+        self._pieces.append(piece)
         return piece
 
     def _may_become_stop(self) -> int:
         """How many characters at the end of the text begin a stop text."""
         sizes = (
-            size for stop in self._stop for size in range(1, len(stop)) if self._text.endswith(stop[:size])
+            size for stop in self._stop for size in range(1, len(stop)) if self._held.endswith(stop[:size])
         )
         return max(sizes, default=0)

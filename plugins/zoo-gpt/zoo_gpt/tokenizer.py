@@ -6,6 +6,7 @@ Special tokens that a person writes in a prompt are text like any other: only a 
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,15 @@ from zoo.weights import companions
 
 _ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>", "<|eot_id|>", "<|end|>")
 """Special tokens that end a text or a turn wherever they exist; files often declare only one of those they use."""
+
+_PRINTABLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+_BYTE_LEVEL = {chr(byte): byte for byte in _PRINTABLE} | {
+    chr(0x100 + at): byte for at, byte in enumerate(sorted({*range(0x100)} - {*_PRINTABLE}))
+}
+"""GPT-2's letters for bytes: a printable byte is itself, the others are numbered from U+0100 on."""
+
+_BYTE_FALLBACK = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(0x100)}
+"""SentencePiece's tokens for the bytes of characters that its vocabulary lacks."""
 
 
 def load(files: dict[str, Path]) -> GPTTokenizer | None:
@@ -109,14 +119,25 @@ def _template(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _decoders(backend: tokenizers.Tokenizer) -> set[str]:
+    """The kinds of decoders by which a tokenizer's tokens become text."""
+    if backend.decoder is None:
+        return set()
+    described = json.loads(backend.decoder.__getstate__())
+    return {part["type"] for part in described.get("decoders", [described])}
+
+
 class GPTTokenizer:
-    """A `zoo.protocols.Tokenizer` over the package `tokenizers`."""
+    """A `zoo.protocols.BytewiseTokenizer` over the package `tokenizers`."""
 
     def __init__(self, backend: tokenizers.Tokenizer, declared: _Declared) -> None:
         backend.no_truncation()
         backend.no_padding()
         self._backend = backend
         self._lock = threading.Lock()
+        decoders = _decoders(backend)
+        self._byte_level = decoders == {"ByteLevel"}
+        self._byte_fallback = "ByteFallback" in decoders
         self.vocabulary: int = backend.get_vocab_size()
         self.chat_template = declared.chat_template
         self.special = declared.special
@@ -154,6 +175,18 @@ class GPTTokenizer:
         with _faults_told("the tokenizer cannot decode"):
             text: str = self._backend.decode(list(tokens), skip_special_tokens=False)
         return text
+
+    def bytes_of(self, token: int) -> bytes | None:
+        """The bytes that a token stands for; see `zoo.protocols.BytewiseTokenizer`."""
+        written = self._backend.id_to_token(token)
+        if written is None:
+            return b""
+        if not self._byte_level:
+            return _BYTE_FALLBACK.get(written) if self._byte_fallback else None
+        try:
+            return bytes([_BYTE_LEVEL[letter] for letter in written])
+        except KeyError:  # an added token, written as it is
+            return written.encode()
 
     def _ids(self, text: str, *, special: bool = False) -> list[int]:
         """The ids of the text alone. special: whether special tokens in it are read as such, or as their letters."""
