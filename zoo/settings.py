@@ -118,7 +118,7 @@ def unknown_name(name: str, known: typing.Iterable[str], *, what: str) -> UsageE
 
 
 def checked(field: Setting, value: Any, *, what: str) -> Any:
-    """The value as the field's type, within its range. Raises UsageError otherwise."""
+    """The value as the field's type, within its range. Raises UsageError otherwise, which `what` begins."""
     if value is None and field.optional:
         return None
     if field.many:
@@ -129,18 +129,19 @@ def checked(field: Setting, value: Any, *, what: str) -> Any:
 
 def _checked_item(field: Setting, value: Any, what: str) -> Any:
     said = field.described
+    name = f"{what}: {field.name}" if what else field.name
     if field.kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not field.kind and field.kind in (bool, int, float, str):
-        raise UsageError(f"{what}: {field.name} is {value!r}, but must be {_name(field.kind)}")
+        raise UsageError(f"{name} is {value!r}, but must be {_name(field.kind)}")
     if isinstance(value, int | float) and not isinstance(value, bool):
         low = said.minimum if said.minimum is not None else said.above
         too_low = low is not None and (value < low or (said.above is not None and value <= said.above))
         too_high = said.maximum is not None and value > said.maximum
         if too_low or too_high or not math.isfinite(value):
-            raise UsageError(f"{what}: {field.name} is {value}, but must be {range_text(said)}")
+            raise UsageError(f"{name} is {value}, but must be {range_text(said)}")
     if said.choices and value not in said.choices:
-        raise UsageError(f"{what}: {field.name} is {value!r}, but must be one of {', '.join(said.choices)}")
+        raise UsageError(f"{name} is {value!r}, but must be one of {', '.join(said.choices)}")
     return value
 
 

@@ -33,6 +33,9 @@ COMMANDS = {
 }
 """Command name to module of `zoo_cli.commands`, in the order of `zoo --help`."""
 
+GROUPS = ("cache", "plugin")
+"""Commands that have commands of their own."""
+
 BY_MODEL = ("sample", "score", "eval", "chat")
 """Commands whose options depend on their model, so MODEL is to come before them."""
 
@@ -41,7 +44,7 @@ COMPLETION_VARIABLE = "_ZOO_COMPLETE"
 
 def run(words: Sequence[str]) -> int:
     """Run a command line; returns its exit code. Raises what the command raises, typer's usage errors included."""
-    words = list(words) or ["--help"]
+    words = _help_asked(list(words))
     if words[0] == "list" and COMPLETION_VARIABLE not in os.environ:
         from zoo_cli.commands import list_models
 
@@ -56,11 +59,21 @@ def run(words: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _help_asked(words: list[str]) -> list[str]:
+    """The words, with those that ask for help as people do: none at all, a group alone, `zoo help COMMAND`."""
+    if words[:1] == ["help"]:
+        words = words[1:]
+    elif words and words not in [[group] for group in GROUPS]:
+        return words
+    return [*words, "--help"]
+
+
 def build(words: Sequence[str]) -> typer.Typer:
     """The app with the command that `words` begins with, or with all of them (help, completion, a misspelt name)."""
     app = typer.Typer(
         help="A zoo of generative models: list, pull, sample, chat with and train them.",
-        epilog="Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted. ZOO_DEBUG=1 shows tracebacks.",
+        epilog="`zoo help COMMAND` shows its options. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted.",
+        context_settings={"help_option_names": ["--help", "-h"]},
         rich_markup_mode=terminal.help_markup(),
         pretty_exceptions_enable=False,
     )

@@ -1,7 +1,7 @@
 """A command's options made from a settings dataclass: one option a field, with its help, range and default.
 
 What a plugin declares once as its controls is thus what `zoo sample MODEL --help` shows, what the command line
-accepts and what is checked (by `zoo.settings.make`; typer itself only reads the types).
+accepts and what is checked (by `zoo.settings`; typer itself only reads the types).
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ def with_settings(
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 
     def command(**values: Any) -> None:
-        given = {field.name: values.pop(field.name) for field in fields}
-        function(**values, **{into: {name: value for name, value in given.items() if value is not None}})
+        given = {field: value for field in fields if (value := values.pop(field.name)) is not None}
+        for field, value in given.items():
+            settings.checked(dataclasses.replace(field, name=_option(field)), value, what="")
+        function(**values, **{into: {field.name: value for field, value in given.items()}})
 
     command.__doc__ = function.__doc__
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -70,7 +72,7 @@ def bound(function: Callable[..., None], *given: Any) -> Callable[..., None]:
 
 
 def _parameter(field: settings.Setting, panel: str) -> inspect.Parameter:
-    name = "--" + field.name.replace("_", "-")
+    name = _option(field)
     required = field.default is dataclasses.MISSING
     kind: Any = list[field.kind] if field.many else field.kind  # type: ignore[name-defined]
     decided = field.kind is bool and field.default is False
@@ -90,6 +92,10 @@ def _parameter(field: settings.Setting, panel: str) -> inspect.Parameter:
         default=inspect.Parameter.empty if required else None,
         annotation=Annotated[kind if required else kind | None, option],
     )
+
+
+def _option(field: settings.Setting) -> str:
+    return "--" + field.name.replace("_", "-")
 
 
 _METAVARS: dict[type, str] = {int: "N", float: "NUMBER", str: "TEXT"}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo_cli import progress, terminal
 
 if TYPE_CHECKING:
     from zoo.targets import Target
+
+T = TypeVar("T")
 
 
 def load(
@@ -21,8 +22,11 @@ def load(
     from zoo import api
     from zoo.errors import ZooWarning
 
-    terminal.note(f"loading {target.name}", quiet=quiet or not terminal.is_terminal(sys.stderr))
-    with warnings.catch_warnings(record=True) as caught, progress.downloads(quiet=quiet) as report:
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        terminal.meanwhile(f"loading {target.name}", quiet=quiet),
+        progress.downloads(quiet=quiet) as report,
+    ):
         warnings.simplefilter("always", ZooWarning)
         model = api.load(target, device=device, dtype=dtype, offline=offline, compile=compile_, report=report)
     for warning in caught:
@@ -35,6 +39,22 @@ def random_seed() -> int:
     import random
 
     return random.SystemRandom().randrange(2**32)
+
+
+def chosen_seed(given: int | None, *, quiet: bool) -> tuple[int, Callable[[Iterable[T]], Iterator[T]]]:
+    """The seed of a run, and a function that goes through what is drawn and says first which random seed it has.
+
+    Nothing is said of a seed that was given, or when the drawing fails before it has brought anything.
+    """
+    seed = random_seed() if given is None else given
+
+    def say(drawn: Iterable[T]) -> Iterator[T]:
+        for number, each in enumerate(drawn):
+            if number == 0:
+                terminal.note(f"seed {seed}", quiet=quiet or given is not None)
+            yield each
+
+    return seed, say
 
 
 @contextmanager

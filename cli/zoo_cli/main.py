@@ -49,13 +49,13 @@ def _report(error: Exception, words: Sequence[str]) -> int:
     from typer import TyperException
 
     from zoo.errors import UsageError, ZooError
-    from zoo_cli import terminal
+    from zoo_cli import terminal, usage_errors
 
     if isinstance(error, ZooError):
         terminal.error(str(error), error.hint)
         return USAGE if isinstance(error, UsageError) else FAILED
     if isinstance(error, TyperException):
-        terminal.error(error.format_message(), _usage_hint(words))
+        terminal.error(usage_errors.message(error), _usage_hint(words))
         return error.exit_code
     if isinstance(error, OSError):
         terminal.error(str(error))

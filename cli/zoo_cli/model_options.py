@@ -22,6 +22,8 @@ _FLAGS = frozenset(
         "--compile",
         "--greedy",
         "--help",
+        "-h",
+        "--no-prompt",
         "--dry-run",
         "--states",
         "--whole",

@@ -56,6 +56,7 @@ class _Downloads:
             TransferSpeedColumn(),
         )
         self._bars = Progress(*columns, console=terminal.console(sys.stderr), transient=True)
+        terminal.status("")  # ends what was said of loading
         self._bars.start()
         return self._bars
 

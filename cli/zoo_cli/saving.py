@@ -36,8 +36,8 @@ def record(sample: TextSample) -> dict[str, Any]:
     }
 
 
-def saved(path: Path, *, replace: bool) -> SavedFile | SavedFolder:
-    """Where the samples of `-o path` go; nothing is written yet.
+def saved(path: Path, *, replace: bool, with_prompt: bool = True) -> SavedFile | SavedFolder:
+    """Where the samples of `-o path` go; nothing is written yet. with_prompt: whether text files begin with it.
 
     Raises UsageError for a path that is unfit, cannot be written, or is taken and must stay.
     """
@@ -49,7 +49,7 @@ def saved(path: Path, *, replace: bool) -> SavedFile | SavedFolder:
     except OSError as error:
         raise UsageError(f"cannot write to {path}: {error.strerror}") from None
     path = path.resolve()  # "." has no name to put a part beside
-    return SavedFile(path) if lines else SavedFolder(path)
+    return SavedFile(path) if lines else SavedFolder(path, with_prompt=with_prompt)
 
 
 def lines_file(path: Path, *, replace: bool) -> Path:
@@ -155,8 +155,9 @@ class SavedFile:
 
 
 class SavedFolder:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, with_prompt: bool) -> None:
         self.path = path
+        self._with_prompt = with_prompt
         self._part = _part(path)
         self._lines: IO[str] | None = None
 
@@ -168,7 +169,7 @@ class SavedFolder:
             self._part.mkdir(parents=True)
             self._lines = (self._part / LINES).open("w", encoding="utf-8")
         _write_line(self._lines, sample)
-        text = sample.prompt + sample.text
+        text = (sample.prompt if self._with_prompt else "") + sample.text
         (self._part / f"sample-{sample.index:06d}.txt").write_text(text, encoding="utf-8", newline="")
 
     def close(self) -> None:

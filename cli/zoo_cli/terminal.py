@@ -10,7 +10,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from zoo.text_safety import safe_json, safe_text
@@ -87,6 +88,19 @@ def status(text: str) -> None:
     sys.stderr.flush()
 
 
+@contextmanager
+def meanwhile(text: str, *, quiet: bool = False) -> Iterator[None]:
+    """Say on a terminal what is going on, for as long as it does."""
+    shown = is_terminal(sys.stderr) and not quiet
+    if shown:
+        status(text)
+    try:
+        yield
+    finally:
+        if shown:
+            status("")
+
+
 def warn_lines(text: str) -> None:
     """Several lines on standard error, such as a traceback."""
     _err(safe_text(text, newlines=True).rstrip("\n"))
@@ -149,13 +163,55 @@ def cut(text: str, characters: int) -> str:
 
 
 def table(*columns: str, right: Collection[str] = (), wrapped: Collection[str] = ()) -> Table:
-    """A table without lines; cells are cut to fit the terminal's width, but those of `wrapped` columns run on."""
+    """A table without lines; cells of `wrapped` columns run over several lines where others are cut."""
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", no_wrap=column not in wrapped)
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=column not in wrapped,
+            overflow="fold" if column in wrapped else "ellipsis",
+        )
     return made
+
+
+def show_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Collection[str] = (),
+    wrapped: Collection[str] = (),
+    optional: Collection[str] = (),
+    styles: Sequence[str] = (),
+) -> None:
+    """Write rows of text to standard output as a table; no cell is cut, and every cell is made safe.
+
+    Where the table is wider than the terminal, the `optional` columns are left out, in that order, until it fits;
+    what is still too wide is wrapped, as cells of `wrapped` columns always may be. styles: one of rich's a row.
+    """
+    shown = console(sys.stdout)
+    cells = [dict(zip(columns, map(one_line, row), strict=True)) for row in rows]
+    least = {
+        column: _least_width([column, *(row[column] for row in cells)], column in wrapped)
+        for column in columns
+    }
+    for column in optional:
+        if sum(least.values()) > shown.width:
+            del least[column]
+    fits = sum(least.values()) <= shown.width
+    made = table(*least, right=right, wrapped=wrapped if fits else tuple(least))
+    for row, style in zip(cells, styles or [""] * len(cells), strict=True):
+        made.add_row(*(row[column] for column in least), style=style)
+    shown.print(made)
+
+
+def _least_width(cells: Sequence[str], wraps: bool) -> int:
+    """Columns of the terminal that these cells need, the gap before the next column included."""
+    from rich.cells import cell_len
+
+    return 2 + max(cell_len(word) for cell in cells for word in (cell.split() or [""] if wraps else [cell]))
 
 
 def write_any_character() -> None:

@@ -74,12 +74,26 @@ def test_what_is_not_installed_is_dimmed(zoo, registry, monkeypatch):
     assert [line for line in lines if "\x1b[2m" in line] == [line for line in lines if "far" in line]
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 200])
-def test_the_table_fits_the_width(zoo, registry, monkeypatch, width):
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (20, ["model"]),
+        (40, ["model"]),
+        (60, ["model", "family", "parameters"]),
+        (80, ["model", "family", "parameters", "weights"]),
+        (200, ["model", "family", "task", "parameters", "weights", "plugin"]),
+    ],
+)
+def test_a_narrow_table_drops_columns_and_cuts_no_name(zoo, registry, monkeypatch, width, columns):
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("NO_COLOR", "1")
-    registry(entry("a-model-with-a-rather-long-name-indeed"), OTHER)
-    assert max(map(len, zoo("list", terminal=True).out.splitlines())) <= width
+    name = "a-model-with-a-rather-long-name-indeed"
+    registry(entry(name), OTHER)
+    head, *lines = zoo("list", terminal=True).out.splitlines()
+    assert head.split() == columns
+    assert max(map(len, [head, *lines[:-1]])) <= width
+    wrapped = "".join(line.split()[0] for line in lines if not line.startswith(("far", "dimmed")))
+    assert wrapped == name
 
 
 @pytest.mark.parametrize(

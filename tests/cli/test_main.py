@@ -62,7 +62,7 @@ def test_the_traceback_is_shown_when_asked_for(zoo, fails, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["lst"], "Did you mean 'list'?"),
+        (["lst"], "there is no command 'lst'; did you mean 'list'?"),
         (["--lsit"], "--lsit"),
         (["list", "--famly", "x"], "--family"),
         (["list", "a", "b"], "b"),
@@ -80,6 +80,29 @@ def test_wrong_usage_exits_with_2_and_points_to_the_help(zoo, words, said):
     assert "--help` shows what is possible" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sample", "gpt2", "-n", "0"], "--count is 0, but must be at least 1"),
+        (["sample", "gpt2", "-n", "x"], "--count is 'x', but must be a whole number"),
+        (["sample", "gpt2", "--seed", "-1"], "--seed is -1, but must be at least 0"),
+        (["sample", "gpt2", "--temperature", "hot"], "--temperature is 'hot', but must be a number"),
+        (["sample", "gpt2", "--temperature", "-1"], "--temperature is -1.0, but must be at least 0"),
+        (["sample", "gpt2", "--top-p", "2"], "--top-p is 2.0, but must be above 0 and at most 1"),
+        (["sample", "gpt2", "--truncate", "up"], "--truncate is 'up', but must be one of never, left"),
+        (["sample", "gpt2", "--cmopile"], "there is no option --cmopile; did you mean --compile?"),
+        (["sample", "gpt2", "-n"], "option '-n' needs a value"),
+        (["sample"], "MODEL is missing"),
+        (["list", "a", "b"], "too many arguments: (b)"),
+        (["pull", "gpt2", "--offline=3"], "option '--offline' takes no value"),
+        (["sample", "gpt2", "-n", f"-{'9' * 400}"], f"--count is -{'9' * 38}…, but must be at least 1"),
+    ],
+)  # fmt: skip
+def test_options_have_one_voice(zoo, words, said):
+    ran = zoo(*words)
+    assert (ran.code, ran.err.splitlines()[0]) == (2, f"error: {said}")
+
+
 @pytest.mark.parametrize("command", app.BY_MODEL)
 def test_options_before_an_unknown_place_of_the_model_say_that_it_comes_first(zoo, command):
     assert (
@@ -93,8 +116,9 @@ def test_usage_of_a_command_points_to_its_own_help(zoo):
     assert "`zoo list --help`" in zoo("list", "--nothing").err
 
 
-def test_without_words_the_help_is_shown(zoo):
-    ran = zoo()
+@pytest.mark.parametrize("words", [[], ["-h"], ["help"]])
+def test_without_words_the_help_is_shown(zoo, words):
+    ran = zoo(*words)
     assert ran == zoo("--help")
     assert ran.code == 0
     assert all(f"  {name} " in ran.out for name in app.COMMANDS)
@@ -106,11 +130,16 @@ def test_the_version_is_one_line(zoo):
     assert zoo("--version").out == f"zoo {package.__version__}\n"
 
 
-@pytest.mark.parametrize("group", ["cache", "plugin"])
-def test_a_group_alone_is_a_usage_error(zoo, group):
-    ran = zoo(group)
-    assert ran.code == 2
-    assert f"`zoo {group} --help`" in ran.err
+@pytest.mark.parametrize("group", app.GROUPS)
+def test_a_group_alone_shows_its_help(zoo, group):
+    assert zoo(group) == zoo(group, "--help") == zoo("help", group)
+    assert zoo(group).code == 0
+
+
+def test_help_is_asked_for_as_habit_expects(zoo):
+    assert zoo("help", "sample", "gpt2") == zoo("sample", "gpt2", "-h") == zoo("sample", "-h", "gpt2")
+    assert "--temperature" in zoo("help", "sample", "gpt2").out
+    assert zoo("help", "smaple").err.startswith("error: there is no command 'smaple'; did you mean 'sample'?")
 
 
 @pytest.mark.parametrize("name", app.COMMANDS)

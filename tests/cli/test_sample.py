@@ -57,27 +57,67 @@ def test_without_a_seed_each_run_draws_another_and_says_which(zoo, scripted):
     assert zoo("sample", "gpt2", "--seed", "1").err == ""
 
 
+@pytest.mark.parametrize("words", [["--greedy"], ["--temperature", "0"]])
+def test_no_seed_is_said_where_nothing_is_drawn(zoo, scripted, words):
+    scripted("a")
+    assert zoo("sample", "gpt2", *words).err == ""
+
+
+def test_no_seed_is_said_before_an_error(zoo, scripted):
+    scripted("a", context=4)
+    ran = zoo("sample", "gpt2", "--prompt", "far too long")
+    assert ran.code == 2
+    assert ran.err.startswith("error: the prompt is 12 tokens long")
+
+
 @pytest.mark.parametrize(
-    "words", [["--prompt", "-"], ["--prompt-file", "FILE"], ["--prompt", "two\nlines \u00e9"]]
+    "words",
+    [
+        [],
+        ["-"],
+        ["two\nlines \u00e9"],
+        ["--prompt", "-"],
+        ["--prompt-file", "FILE"],
+        ["--prompt", "two\nlines \u00e9"],
+    ],
 )
-def test_the_prompt_may_come_from_a_pipe_or_a_file(zoo, scripted, tmp_path, words):
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_the_prompt_may_be_a_word_or_come_from_a_pipe_or_a_file(zoo, scripted, tmp_path, words, end):
     network = scripted("!")
     (tmp_path / "prompt.txt").write_text("two\nlines \u00e9", encoding="utf-8")
     words = [word.replace("FILE", str(tmp_path / "prompt.txt")) for word in words]
-    ran = zoo("sample", "gpt2", *words, "--seed", "1", stdin="two\nlines \u00e9")
+    ran = zoo("sample", "gpt2", *words, "--seed", "1", stdin=f"two\nlines \u00e9{end}")
     assert ran.out == "two\nlines \u00e9!\n"
     assert network.prompts == ["two\nlines \u00e9"]
+
+
+def test_nothing_is_read_from_a_terminal(zoo, scripted):
+    network = scripted("!")
+    zoo("sample", "gpt2", "--seed", "1", stdin="typed later", terminal=True)
+    assert network.prompts == [""]
+
+
+def test_what_was_drawn_can_be_had_without_its_prompt(zoo, scripted, tmp_path):
+    scripted(" text")
+    ran = zoo("sample", "gpt2", "PROMPT", "--no-prompt", "--seed", "1")
+    assert ran.out == " text\n"
+    zoo("sample", "gpt2", "PROMPT", "--no-prompt", "-o", str(tmp_path / "out"))
+    assert (tmp_path / "out" / "sample-000000.txt").read_text() == " text"
+    zoo("sample", "gpt2", "PROMPT", "-o", str(tmp_path / "both"))
+    assert (tmp_path / "both" / "sample-000000.txt").read_text() == "PROMPT text"
 
 
 @pytest.mark.parametrize(
     ("words", "stdin", "said"),
     [
-        (["--prompt", "a", "--prompt-file", "b"], b"", "either --prompt or --prompt-file"),
+        (["--prompt", "a", "--prompt-file", "b"], b"", "one of PROMPT, --prompt and --prompt-file"),
+        (["word", "--prompt", "a"], b"", "the prompt is given twice"),
         (["--prompt-file", "/nowhere/x"], b"", "cannot read the prompt"),
         (["--prompt", "-"], b"\xff\xfe", "not UTF-8"),
+        ([], b"\xff\xfe", "not UTF-8"),
         (["--prompt", "\udcff"], b"", "not UTF-8"),
-        (["--temperature", "-1"], b"", "temperature is -1.0, but must be at least 0"),
-        (["--top-p", "2"], b"", "top_p is 2.0"),
+        (["--temperature", "-1"], b"", "--temperature is -1.0, but must be at least 0"),
+        (["--top-p", "2"], b"", "--top-p is 2.0"),
         (["--truncate", "right"], b"", "one of never, left"),
         (["--max-tokens", "many"], b"", "--max-tokens"),
         (["--count", "0"], b"", "--count"),
@@ -102,7 +142,8 @@ def test_escape_sequences_of_prompt_and_model_never_reach_the_output_raw(zoo, sc
         ran = zoo(
             "sample", "gpt2", "--prompt", "\x1b[31mred[/red] [link=x]", "--seed", "1", terminal=terminal
         )
-        assert not set("\x07\x9b\u202e\r") & set(ran.out + ran.err)
+        own = ran.err.replace("\r\x1b[K", "")  # clears what was said of loading
+        assert not set("\x07\x9b\u202e\r") & set(ran.out + own)
         assert "[31mred[/red] [link=x]" in ran.out
         assert "]0;owned[2Jend" in ran.out
         assert "\x1b[31m" not in ran.out
@@ -226,7 +267,7 @@ def test_the_model_is_found_among_options(zoo, scripted, words):
         (["--prompt", "x"], "MODEL"),
         (["--colour", "red", "gpt2"], "--colour"),
         (["-qy", "gpt2"], "MODEL comes first"),
-        (["gpt2", "gpt1"], "gpt1"),
+        (["gpt2", "prompt", "gpt1"], "gpt1"),
     ],
 )
 def test_without_a_model_in_its_place_usage_is_explained(zoo, words, said):

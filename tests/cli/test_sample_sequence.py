@@ -239,7 +239,7 @@ def test_symbols_that_could_harm_a_terminal_never_reach_it_raw(zoo, tmp_path):
     ("words", "said"),
     [
         (["--length", "0"], "length is 0, but must be at least 1"),
-        (["--prompt", "a", "--prefix", "b.csv"], "either --prompt or --prefix"),
+        (["--prompt", "a", "--prefix", "b.csv"], "one of PROMPT, --prompt and --prefix"),
         (["-o", "out.mp3"], "cannot write samples to out.mp3"),
         (["-o", f"{__file__}/out.csv"], "Not a directory"),
         (["--max-tokens", "3"], "--max-tokens"),

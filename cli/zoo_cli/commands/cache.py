@@ -12,8 +12,6 @@ import typer
 from zoo_cli import human, options, terminal
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from zoo.registry.entry import Weights
     from zoo.weights.cache import CachedRepo
 
@@ -40,7 +38,7 @@ def _list(as_json: options.Json = False, _cache_dir: options.CacheDir = None) ->
     if as_json:
         terminal.out_json([asdict(repo) for repo in found], indent=2)
     elif terminal.for_reading(sys.stdout):
-        terminal.console(sys.stdout).print(_table(found))
+        _show_table(found)
         terminal.out(f"{human.size(sum(repo.bytes for repo in found))} in {paths.hub_cache()}")
     else:
         for repo in found:
@@ -49,10 +47,8 @@ def _list(as_json: options.Json = False, _cache_dir: options.CacheDir = None) ->
             terminal.out("\t".join(terminal.one_line(cell) for cell in cells))
 
 
-def _table(found: Sequence[CachedRepo]) -> Table:
-    table = terminal.table(
-        "repo", "size", "files", "revisions", "note", right=("size", "files"), wrapped=("note",)
-    )
+def _show_table(found: Sequence[CachedRepo]) -> None:
+    rows = []
     for repo in found:
         notes = [
             f"{human.size(size)} {what}; `zoo cache gc` removes it"
@@ -60,9 +56,14 @@ def _table(found: Sequence[CachedRepo]) -> Table:
             if size
         ]
         revisions = " ".join(revision[:8] for revision in repo.revisions)
-        cells = (repo.repo, human.size(repo.bytes), str(repo.files), revisions, ", ".join(notes))
-        table.add_row(*(terminal.one_line(cell) for cell in cells))
-    return table
+        rows.append((repo.repo, human.size(repo.bytes), str(repo.files), revisions, ", ".join(notes)))
+    terminal.show_table(
+        ("repo", "size", "files", "revisions", "note"),
+        rows,
+        right=("size", "files"),
+        wrapped=("note",),
+        optional=("revisions", "files"),
+    )
 
 
 def _verify(as_json: options.Json = False, _cache_dir: options.CacheDir = None) -> None:

@@ -110,11 +110,8 @@ def _cells(entry: ModelEntry) -> tuple[str, ...]:
 
 
 def _show_table(entries: Sequence[ModelEntry]) -> None:
-    table = terminal.table(
-        "model", "family", "task", "parameters", "weights", "plugin", right=("parameters",)
-    )
-    for entry in entries:
-        cells = (
+    rows = [
+        (
             entry.name,
             entry.family,
             entry.task,
@@ -122,8 +119,15 @@ def _show_table(entries: Sequence[ModelEntry]) -> None:
             _weights(entry),
             entry.plugin,
         )
-        table.add_row(*(terminal.one_line(cell) for cell in cells), style="" if entry.installed else "dim")
-    terminal.console(sys.stdout).print(table)
+        for entry in entries
+    ]
+    terminal.show_table(
+        ("model", "family", "task", "parameters", "weights", "plugin"),
+        rows,
+        right=("parameters",),
+        optional=("task", "plugin", "weights", "family", "parameters"),
+        styles=["" if entry.installed else "dim" for entry in entries],
+    )
     missing = dict.fromkeys(entry.plugin for entry in entries if not entry.installed)
     if missing:
         terminal.out(f"dimmed: pip install {' '.join(missing)}", style="dim")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from zoo_cli import options, terminal
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _STYLES = {"ok": "", "broken": "red", "disabled": "dim"}
 
@@ -38,7 +35,7 @@ def _list(as_json: options.Json = False) -> None:
     if as_json:
         terminal.out_json(found, indent=2)
     elif terminal.for_reading(sys.stdout):
-        terminal.console(sys.stdout).print(_table(found))
+        _show_table(found)
     else:
         for plugin in found:
             cells = (plugin["name"], plugin["version"], plugin["status"], _count(plugin), plugin["reason"])
@@ -73,17 +70,15 @@ def _count(plugin: dict[str, Any]) -> str:
     return str(len(plugin["models"]))
 
 
-def _table(found: Sequence[dict[str, Any]]) -> Table:
-    table = terminal.table(
-        "plugin", "version", "status", "models", "about", right=("models",), wrapped=("about",)
+def _show_table(found: Sequence[dict[str, Any]]) -> None:
+    terminal.show_table(
+        ("plugin", "version", "status", "models", "about"),
+        [
+            (each["name"], each["version"], each["status"], _count(each), each["reason"] or each["summary"])
+            for each in found
+        ],
+        right=("models",),
+        wrapped=("about",),
+        optional=("models", "version"),
+        styles=[_STYLES[each["status"]] for each in found],
     )
-    for plugin in found:
-        cells = (
-            plugin["name"],
-            plugin["version"],
-            plugin["status"],
-            _count(plugin),
-            plugin["reason"] or plugin["summary"],
-        )
-        table.add_row(*(terminal.one_line(cell) for cell in cells), style=_STYLES[plugin["status"]])
-    return table

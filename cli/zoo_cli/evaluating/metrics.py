@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -54,12 +53,12 @@ def notes(metrics: Mapping[str, Mapping[str, Any]], *, quiet: bool) -> None:
 def table(metrics: Mapping[str, Mapping[str, Any]], title: str, below: str) -> None:
     """The measures for reading. below: how the intervals came about."""
     terminal.out(title)
-    rows = terminal.table("", "value", "95% interval", "N", "seed", right=("value", "N", "seed"))
+    rows = []
     for name, each in metrics.items():
         ends = "" if each["low"] is None else f"{number(each['low'])} to {number(each['high'])}"
         seed = "none" if each["seed"] is None else str(each["seed"])
-        rows.add_row(_spoken(name), number(each["value"]), ends, f"{each['samples']:,} {each['of']}", seed)
-    terminal.console(sys.stdout).print(rows)
+        rows.append((_spoken(name), number(each["value"]), ends, f"{each['samples']:,} {each['of']}", seed))
+    terminal.show_table(("", "value", "95% interval", "N", "seed"), rows, right=("value", "N", "seed"))
     terminal.out(below, style="dim")
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +16,7 @@ import typer
 from zoo.errors import UsageError
 from zoo.modality.sequence import SequenceControls
 from zoo.targets import Target
-from zoo_cli import flags, model_options, options, saving, terminal
+from zoo_cli import flags, model_options, options, prompts, saving, terminal
 
 if TYPE_CHECKING:
     from zoo.modality.sequence_format import Format
@@ -24,6 +26,23 @@ if TYPE_CHECKING:
 
 _PICTURE = ".png"
 _LINES = ".jsonl"
+_TEXT = ".txt"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """How the samples are shown. saved: where they go instead. with_prompt: whether text begins with its prompt.
+
+    say: goes through what is drawn and says the random seed first.
+    """
+
+    saved: Path | None
+    states: bool
+    with_prompt: bool
+    as_json: bool
+    quiet: bool
+    replace: bool
+    say: Callable[[Iterable[Any]], Iterator[Any]]
 
 
 def command(target: Target | None, controls_class: type[SequenceControls], panel: str) -> Callable[..., None]:
@@ -38,12 +57,14 @@ def _sample(
     controls_class: type[SequenceControls],
     model: options.Model,
     asked: dict[str, Any],
+    word: prompts.Word = None,
     prefix: Annotated[
         Path | None,
         typer.Option(
             "--prefix", metavar="FILE", help="Go on from the sequence in a text, CSV or array file."
         ),
     ] = None,
+    no_prompt: prompts.Hidden = False,
     count: options.Count = 1,
     seed: options.Seed = None,
     start: options.Start = 0,
@@ -70,15 +91,13 @@ def _sample(
     _cache_dir: options.CacheDir = None,
 ) -> None:
     from zoo import settings
-    from zoo_cli.loading import load, random_seed
+    from zoo_cli.loading import chosen_seed, load
 
     found = model_options.after(found, "sample", model)
-    asked["prompt"] = _prompt(asked.get("prompt"), prefix)
+    asked["prompt"] = prompts.given(word, asked.get("prompt"), prefix, file_option="--prefix")
     controls = settings.make(controls_class, asked, what=f"zoo sample {found.name}")
     saved = _place(output, replace=yes) if output else None
-    if seed is None:
-        seed = random_seed()
-        terminal.note(f"seed {seed}", quiet=quiet or as_json)
+    seed, say = chosen_seed(seed, quiet=quiet or as_json)
     loaded: SequenceModel = load(found, device=device, dtype=dtype, offline=offline, quiet=quiet)
     from zoo.modality.sequence_batches import BATCH_SIZE
     from zoo_cli import sequence_input
@@ -98,24 +117,13 @@ def _sample(
             f"cannot write to {output}: only text is saved into a folder",
             hint="name a file such as drawn.csv",
         )
+    shown = _Shown(saved, states, not no_prompt, as_json, quiet, yes, say)
     if loaded.format.text and not states and (saved is None or is_folder or saved.suffix == _LINES):
-        _stream(loaded, given, saved, how, as_json=as_json, quiet=quiet, replace=yes)
+        _stream(loaded, given, how, shown)
     else:
-        _send(loaded, given, saved, how, states=states, as_json=as_json, quiet=quiet)
+        _send(loaded, given, how, shown)
     if saved is not None:
         terminal.note(f"saved {count} sample{'s' * (count != 1)} to {output}", quiet=quiet)
-
-
-def _prompt(given: str | None, prefix: Path | None) -> str:
-    """The prompt as text: given, or read from standard input for "-"."""
-    if given is not None and prefix is not None:
-        raise UsageError("give either --prompt or --prefix, not both")
-    try:
-        text = sys.stdin.buffer.read().decode() if given == "-" else given or ""
-        text.encode()
-    except UnicodeError:
-        raise UsageError("the prompt is not UTF-8 text") from None
-    return text
 
 
 def _place(path: Path, *, replace: bool) -> Path:
@@ -139,54 +147,41 @@ def _place(path: Path, *, replace: bool) -> Path:
     return path.resolve()
 
 
-def _stream(
-    model: SequenceModel,
-    prompt: Any,
-    saved: Path | None,
-    how: dict[str, Any],
-    *,
-    as_json: bool,
-    quiet: bool,
-    replace: bool,
-) -> None:
+def _stream(model: SequenceModel, prompt: Any, how: dict[str, Any], shown: _Shown) -> None:
     """Text as it is drawn, as text models write it."""
     from zoo_cli import text_output
 
     outputs: list[Output] = []
-    if saved is not None:
-        outputs.append(saving.saved(saved, replace=replace))
-        if terminal.is_terminal(sys.stderr) and not quiet:
+    if shown.saved is not None:
+        outputs.append(saving.saved(shown.saved, replace=shown.replace, with_prompt=shown.with_prompt))
+        if terminal.is_terminal(sys.stderr) and not shown.quiet:
             outputs.append(text_output.Counter(how["count"]))
-    if as_json:
+    if shown.as_json:
         outputs.append(text_output.JsonLines())
-    elif saved is None:
-        outputs.append(text_output.Reading(prompt or "", headers=how["count"] > 1))
-    text_output.send(model.stream(prompt, **how), how["start"], outputs)
+    elif shown.saved is None:
+        before = prompt if shown.with_prompt and prompt else ""
+        outputs.append(text_output.Reading(before, headers=how["count"] > 1))
+    text_output.send(shown.say(model.stream(prompt, **how)), how["start"], outputs)
 
 
-def _send(
-    model: SequenceModel,
-    prompt: Any,
-    saved: Path | None,
-    how: dict[str, Any],
-    *,
-    states: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def _send(model: SequenceModel, prompt: Any, how: dict[str, Any], shown: _Shown) -> None:
     """Whole samples, shown one after the other, or saved all together."""
     from zoo.modality import sequence_samples as written
     from zoo_cli import sequence_output
 
+    saved, states = shown.saved, shown.states
     if saved is not None:
         written.check(saved, model.format)
-    samples = model.samples(prompt, **how)
-    show = sequence_output.as_json if as_json else _shown(saved)
-    shown = samples if show is None else show(samples, model.format, states=states)
+    samples = shown.say(model.samples(prompt, **how))
+    show = sequence_output.as_json if shown.as_json else _shown(saved)
+    if show is not None:
+        samples = show(samples, model.format, states=states)
     if saved is None:
-        collections.deque(shown, maxlen=0)
+        collections.deque(samples, maxlen=0)
         return
-    kept = list(_counted(shown, how["count"], quiet=quiet))
+    kept = list(_counted(samples, how["count"], quiet=shown.quiet))
+    if not shown.with_prompt and saved.suffix == _TEXT:
+        kept = [dataclasses.replace(sample, prompt=None) for sample in kept]
     _save(saved, kept, model, states=states)
 
 

@@ -54,14 +54,12 @@ def _sample(
 ) -> None:
     from zoo import settings
     from zoo_cli import table_output
-    from zoo_cli.loading import load, random_seed
+    from zoo_cli.loading import chosen_seed, load
 
     target = model_options.after(target, "sample", model)
     controls: Any = settings.make(controls_class, asked, what=f"zoo sample {target.name}")
     path = table_output.file(output, table_output.SAVED, replace=yes) if output else None
-    if seed is None:
-        seed = random_seed()
-        terminal.note(f"seed {seed}", quiet=quiet or as_json)
+    seed, say = chosen_seed(seed, quiet=quiet or as_json)
     loaded = load(target, device=device, dtype=dtype, offline=offline, quiet=quiet)
     from zoo.modality.table_model import BATCH_SIZE
 
@@ -72,7 +70,7 @@ def _sample(
     outputs = _outputs(loaded, path, count, seed, start, as_json=as_json)
     if terminal.is_terminal(sys.stderr) and not quiet and drawn > (batch_size or BATCH_SIZE):
         outputs.append(table_output.counter(drawn))
-    table_output.send(parts, outputs)
+    table_output.send(say(parts), outputs)
     if path is not None:
         terminal.note(_done(loaded, path, output, count, drawn), quiet=quiet)
 

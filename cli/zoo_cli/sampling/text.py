@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.errors import UsageError
 from zoo.modality.text import TextControls
 from zoo.targets import Target
-from zoo_cli import flags, model_options, options, terminal
+from zoo_cli import flags, model_options, options, prompts, terminal
 
 if TYPE_CHECKING:
     from zoo_cli.text_output import Output
@@ -31,9 +30,11 @@ def _sample(
     controls_class: type[TextControls],
     model: options.Model,
     asked: dict[str, Any],
+    word: prompts.Word = None,
     prompt_file: Annotated[
         Path | None, typer.Option("--prompt-file", metavar="FILE", help="Read the prompt from a file.")
     ] = None,
+    no_prompt: prompts.Hidden = False,
     count: options.Count = 1,
     seed: options.Seed = None,
     start: options.Start = 0,
@@ -58,16 +59,17 @@ def _sample(
 ) -> None:
     from zoo import settings
     from zoo_cli import saving
-    from zoo_cli.loading import load, random_seed
+    from zoo_cli.loading import chosen_seed, load
 
     target = model_options.text_model(target, "sample", model)
-    asked["prompt"] = _prompt(asked.get("prompt"), prompt_file)
+    asked["prompt"] = prompts.given(word, asked.get("prompt"), prompt_file, file_option="--prompt-file")
+    if prompt_file is not None:
+        asked["prompt"] = prompts.of_file(prompt_file)
     controls = settings.make(controls_class, asked, what=f"zoo sample {target.name}")
-    saved = saving.saved(output, replace=yes) if output else None
-    outputs = _outputs(saved, controls.prompt, count, as_json=as_json, quiet=quiet)
-    if seed is None:
-        seed = random_seed()
-        terminal.note(f"seed {seed}", quiet=quiet or as_json)
+    saved = saving.saved(output, replace=yes, with_prompt=not no_prompt) if output else None
+    outputs = _outputs(saved, "" if no_prompt else controls.prompt, count, as_json=as_json, quiet=quiet)
+    draws = not controls.greedy and controls.temperature > 0
+    seed, say = chosen_seed(seed, quiet=quiet or as_json or not draws)
     loaded = load(target, device=device, dtype=dtype, offline=offline, compile_=compile_, quiet=quiet)
     from zoo.modality.text_model import BATCH_SIZE
     from zoo_cli.text_output import send
@@ -75,7 +77,7 @@ def _sample(
     pieces = loaded.stream(
         count=count, seed=seed, start=start, batch_size=batch_size or BATCH_SIZE, controls=controls
     )
-    send(pieces, start, outputs)
+    send(say(pieces), start, outputs)
     if saved is not None:
         terminal.note(f"saved {count} sample{'s' * (count != 1)} to {output}", quiet=quiet)
 
@@ -92,21 +94,3 @@ def _outputs(saved: Output | None, prompt: str, count: int, *, as_json: bool, qu
     elif saved is None:
         outputs.append(text_output.Reading(prompt, headers=count > 1))
     return outputs
-
-
-def _prompt(given: str | None, file: Path | None) -> str:
-    """The prompt as text: given, read from standard input for "-", or from a file."""
-    if given is not None and file is not None:
-        raise UsageError("give either --prompt or --prompt-file, not both")
-    try:
-        if file is not None:
-            return file.expanduser().read_text(encoding="utf-8")
-        if given == "-":
-            return sys.stdin.buffer.read().decode()
-        text = given or ""
-        text.encode()
-    except OSError as error:
-        raise UsageError(f"cannot read the prompt: {error}") from None
-    except UnicodeError:
-        raise UsageError("the prompt is not UTF-8 text") from None
-    return text
