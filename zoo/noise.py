@@ -18,6 +18,7 @@ import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
 from zoo.errors import UsageError
+from zoo.settings import require_whole
 
 if TYPE_CHECKING:
     import torch
@@ -31,10 +32,10 @@ class Noise:
     start: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
+        require_whole("seed", self.seed, minimum=0)
+        require_whole("start", self.start, minimum=0)
+        if self.seed >= 2**63:
             raise UsageError(f"seed is {self.seed}, but must be at least 0 and below 2**63")
-        if self.start < 0:
-            raise UsageError(f"start is {self.start}, but must be at least 0")
 
     def rows(self, count: int, stream: str) -> Rows:
         """One generator for each of `count` samples from `start` on. Streams of different names are independent."""

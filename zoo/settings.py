@@ -149,6 +149,14 @@ def _name(kind: type) -> str:
     return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
 
 
+def require_whole(name: str, value: Any, *, minimum: int = 1) -> None:
+    """Raises UsageError for what is not a whole number of at least `minimum`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise UsageError(f"{name} is {value!r}, but must be a whole number")
+    if value < minimum:
+        raise UsageError(f"{name} is {value}, but must be at least {minimum}")
+
+
 def range_text(said: Described) -> str:
     """The numbers a field allows, as in "at least 0 and at most 1"; "finite" when it sets no limit."""
     parts = []

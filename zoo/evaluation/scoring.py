@@ -14,6 +14,7 @@ from zoo.evaluation.text import TextScore, text_scores
 from zoo.evaluation.tokens import windows
 from zoo.modality.text_model import TextModel
 from zoo.model import Model
+from zoo.settings import require_whole
 from zoo.targets import Target
 
 
@@ -138,8 +139,8 @@ def scored_by(modality: str) -> str:
 @torch.inference_mode()
 def _row_scores(model: Model, rows: Any, batch_size: int | None) -> tuple[float, ...]:
     """`network.log_prob(x)`: rows x (B, ...) -> log-likelihoods (B,) in nats."""
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}, but must be at least 1")
+    if batch_size is not None:
+        require_whole("batch_size", batch_size)
     like = next(model.network.parameters())
     x = torch.as_tensor(rows, dtype=like.dtype)
     if x.dim() < 2 or len(x) == 0:

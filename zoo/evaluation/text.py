@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import CapabilityError, DataError, UsageError, WeightsError, ZooError
+from zoo.errors import CapabilityError, DataError, WeightsError, ZooError
 from zoo.evaluation.tokens import Windows, log_probs, spans, windows
 from zoo.modality.text import TextWriter
 from zoo.modality.text_model import TextModel
 from zoo.protocols import Tokenizer
+from zoo.settings import require_whole
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def text_scores(
     Raises UsageError for a bad batch_size, CapabilityError without a tokenizer, DataError for a text without tokens
     or that the tokenizer cannot take, WeightsError when the tokenizer is not the network's.
     """
-    if batch_size is not None and batch_size < 1:
-        raise UsageError(f"batch_size is {batch_size}, but must be at least 1")
+    if batch_size is not None:
+        require_whole("batch_size", batch_size)
     tokenizer = tokenizer_of(model)
     waiting: deque[Encoded] = deque()  # what is being computed
 

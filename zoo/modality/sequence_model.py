@@ -6,7 +6,8 @@ Shapes: T frames, D columns, S hidden states, V symbols.
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from zoo.modality.text import TextPiece, TextSample
 from zoo.model import Model
 from zoo.nn.padding import Batch
 from zoo.noise import Noise
-from zoo.settings import make
+from zoo.settings import require_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +47,7 @@ class Prediction:
     frame: np.ndarray
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SequenceModel(Model):
     """network: takes values (B, T) or (B, T, D) with lengths (B,); what it can do, its methods say.
 
@@ -77,10 +78,10 @@ class SequenceModel(Model):
         **settings: Any,
     ) -> Iterator[Drawn]:
         """Whole sequences, what was given and how it goes on, in order of index; see `samples` for the arguments."""
-        for sample in self.samples(
+        samples = self.samples(
             prompt, count=count, seed=seed, start=start, batch_size=batch_size, controls=controls, **settings
-        ):
-            yield sample.whole
+        )
+        return (sample.whole for sample in samples)
 
     def samples(
         self,
@@ -97,22 +98,28 @@ class SequenceModel(Model):
 
         prompt: a sequence to go on from; that of the controls when left out. start: the index of the first sample.
         controls, or its fields as keywords: see `zoo.modality.sequence.SequenceControls`.
-        Raises UsageError for a bad setting, DataError for a prompt that the network does not know or cannot follow.
+        Raises UsageError for a bad setting, DataError for a prompt that the network does not know, before anything
+        is drawn; DataError for one that it cannot follow.
         """
-        asked = self._controls(controls, settings)
+        asked = self.asked(controls, settings)
         given = self.prompt(asked.prompt) if prompt is None else prompt
         encoded, shown = self._encoded_prompt(given)
-        _at_least_one("count", count)
-        _at_least_one("batch_size", batch_size)
-        for at in range(start, start + count, batch_size):
-            rows = min(batch_size, start + count - at)
-            [(states, frames)] = collections.deque(
-                self._draw(rows, Noise(seed, at), asked, encoded), maxlen=1
-            )
+        batches = self._batches(count, seed, start, batch_size)
+        return self._samples(batches, asked, encoded, shown)
+
+    def _samples(
+        self,
+        batches: Iterable[tuple[int, Noise]],
+        controls: SequenceControls,
+        prompt: Batch | None,
+        shown: Drawn | None,
+    ) -> Iterator[SequenceSample]:
+        for rows, noise in batches:
+            [(states, frames)] = collections.deque(self._draw(rows, noise, controls, prompt), maxlen=1)
             for row in range(rows):
                 yield SequenceSample(
-                    at + row,
-                    seed,
+                    noise.start + row,
+                    noise.seed,
                     shown,
                     self.format.decode(frames[row]),
                     None if states is None else states[row],
@@ -135,13 +142,24 @@ class SequenceModel(Model):
         """
         if not self.format.text:
             raise CapabilityError(f"{self.name} writes no text; `samples` draws its sequences")
-        asked = self._controls(controls, settings)
+        asked = self.asked(controls, settings)
         encoded, shown = self._encoded_prompt(asked.prompt if prompt is None else prompt)
-        _at_least_one("count", count)
-        _at_least_one("batch_size", batch_size)
-        for at in range(start, start + count, batch_size):
-            rows = min(batch_size, start + count - at)
-            yield from self._stream_batch(rows, Noise(seed, at), asked, encoded, str(shown or ""))
+        batches = self._batches(count, seed, start, batch_size)
+        return itertools.chain.from_iterable(
+            self._stream_batch(rows, noise, asked, encoded, str(shown or "")) for rows, noise in batches
+        )
+
+    def _batches(self, count: int, seed: int, start: int, batch_size: int) -> Iterable[tuple[int, Noise]]:
+        """How many are drawn together, with their noise. Raises what every kind of drawing does before it begins."""
+        require_whole("count", count)
+        require_whole("batch_size", batch_size)
+        Noise(seed, start)  # refuses a bad seed
+        if getattr(self.network, "draw", None) is None:
+            self._method("sample")
+        return (
+            (min(batch_size, start + count - at), Noise(seed, at))
+            for at in range(start, start + count, batch_size)
+        )
 
     def log_prob(self, sequences: Any, *, batch_size: int | None = None) -> tuple[float, ...]:
         """ln P of each sequence, in nats of the data's own units; minus infinity for one that is impossible.
@@ -153,7 +171,7 @@ class SequenceModel(Model):
         encoded = self.encoded(sequences)
         self._method("log_prob")
         size = BATCH_SIZE if batch_size is None else batch_size
-        _at_least_one("batch_size", size)
+        require_whole("batch_size", size)
         found = log_likelihoods(self.network, encoded, size)
         unscaled_by = self.format.columns.log_scale
         return tuple(value - len(one) * unscaled_by for value, one in zip(found, encoded, strict=True))
@@ -285,24 +303,11 @@ class SequenceModel(Model):
                 yield TextPiece(index, text, sample)
             done = frames.shape[1]
 
-    def _controls(self, controls: SequenceControls | None, values: dict[str, Any]) -> SequenceControls:
-        if controls is not None and values:
-            raise UsageError(f"give either controls or {', '.join(values)}, not both")
-        if controls is not None:
-            return controls
-        made: SequenceControls = make(self.family.resolve("controls"), values, what=f"sample {self.name}")
-        return made
-
     def _method(self, name: str) -> Any:
         method = getattr(self.network, name, None)
         if not callable(method):
             raise CapabilityError(f"{self.name}: the network has no `{name}`")
         return method
-
-
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise UsageError(f"{name} is {value}, but must be at least 1")
 
 
 def opened(found: Target, network: nn.Module, files: dict[str, Path]) -> SequenceModel:

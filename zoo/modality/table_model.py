@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,11 +21,11 @@ from zoo.datasets.table_columns import (
     unscaled,
 )
 from zoo.datasets.table_files import Table
-from zoo.errors import CapabilityError, DataError, UsageError, WeightsError
+from zoo.errors import CapabilityError, DataError, WeightsError
 from zoo.modality.table import TableControls, assignments
 from zoo.model import Model
 from zoo.noise import Noise
-from zoo.settings import make
+from zoo.settings import require_whole
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ BATCH_SIZE = 4096
 """Rows drawn or measured together unless asked otherwise."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TableModel(Model):
     """network has `sample(count, noise, controls)`, `log_prob(rows)`, or both, on scaled rows (B, D).
 
@@ -67,10 +68,10 @@ class TableModel(Model):
         **settings: Any,
     ) -> Iterator[np.ndarray]:
         """Rows (D,) float64 in the data's units, in order of index; see `parts` for the arguments."""
-        for part in self.parts(
+        parts = self.parts(
             count, seed=seed, start=start, batch_size=batch_size, controls=controls, **settings
-        ):
-            yield from part
+        )
+        return itertools.chain.from_iterable(parts)
 
     def draw(
         self,
@@ -103,18 +104,20 @@ class TableModel(Model):
         count: how many rows. start: the index of the first. Row i is the same for every start, count and batch_size.
         controls, or its fields as keywords: see `zoo.modality.table.TableControls`; `given` may also be a mapping of
         names to values in the data's units.
-        Raises UsageError for a bad setting, CapabilityError for a network that does not sample.
+        Raises UsageError for a bad setting, CapabilityError for a network that does not sample; both before
+        anything is drawn.
         """
-        for name, value in (("count", count), ("batch_size", batch_size)):
-            if value < 1:
-                raise UsageError(f"{name} is {value}, but must be at least 1")
+        require_whole("count", count)
+        require_whole("batch_size", batch_size)
         if not callable(getattr(self.network, "sample", None)):
             raise CapabilityError(f"{self.name} does not sample")
-        asked = self._controls(controls, settings)
-        given = assignments(getattr(asked, "given", ()), self.columns)
-        asked = self._translated(asked, given)
+        if isinstance(given := settings.get("given"), Mapping):
+            settings["given"] = tuple(f"{name}={_written(value)}" for name, value in given.items())
+        asked = self.asked(controls, settings)
+        fixed = assignments(getattr(asked, "given", ()), self.columns)
+        asked = self._translated(asked, fixed)
         Noise(seed, start)  # refuses a bad seed before anything is drawn
-        return self._parts(count, seed, start, batch_size, asked, given)
+        return self._parts(count, seed, start, batch_size, asked, fixed)
 
     def _parts(
         self, count: int, seed: int, start: int, batch_size: int, controls: Any, given: Mapping[int, float]
@@ -163,8 +166,7 @@ class TableModel(Model):
             raise CapabilityError(f"{self.name} has no {method.replace('_', ' ')}")
         rows = self.matched(items)
         size = BATCH_SIZE if batch_size is None else batch_size
-        if size < 1:
-            raise UsageError(f"batch_size is {size}, but must be at least 1")
+        require_whole("batch_size", size)
         found = []
         like = _weight(self.network)
         with torch.inference_mode():
@@ -227,15 +229,6 @@ class TableModel(Model):
             )
         return part
 
-    def _controls(self, controls: TableControls | None, values: dict[str, Any]) -> Any:
-        if controls is not None and values:
-            raise UsageError(f"give either controls or {', '.join(values)}, not both")
-        if controls is not None:
-            return controls
-        if isinstance(given := values.get("given"), Mapping):
-            values["given"] = tuple(f"{name}={float(value)!r}" for name, value in given.items())
-        return make(self.family.resolve("controls"), values, what=f"sample {self.name}")
-
     def _translated(self, controls: Any, given: Mapping[int, float]) -> Any:
         """The controls as the network takes them: columns by number, values scaled."""
         if not given:
@@ -267,6 +260,14 @@ def opened(found: Target, network: nn.Module, files: dict[str, Path]) -> TableMo
     return TableModel(
         found.name, found.family, found.config, network, files, found.entry, found.revision, layout=layout
     )
+
+
+def _written(value: Any) -> str:
+    """With all digits of a number; what is none is refused by whoever reads it."""
+    try:
+        return repr(float(value))
+    except (TypeError, ValueError):
+        return str(value)
 
 
 def _weight(network: nn.Module) -> torch.Tensor:

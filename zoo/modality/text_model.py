@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from zoo.modality.text import Finish, TextControls, TextPiece, TextSample, TextW
 from zoo.model import Model
 from zoo.noise import Noise
 from zoo.protocols import Tokenizer
-from zoo.settings import make
+from zoo.settings import require_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +24,7 @@ BATCH_SIZE = 8
 """Rows drawn together unless asked otherwise: most of the speed a CPU gains from batching, at little memory."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TextModel(Model):
     """network maps token ids (B, T) to logits (B, T, V); tokenizer is None when the files hold none."""
 
@@ -41,10 +42,10 @@ class TextModel(Model):
         **settings: Any,
     ) -> Iterator[str]:
         """Whole texts, prompt and continuation, in order of index; see `stream` for the arguments."""
-        for sample in self.samples(
+        samples = self.samples(
             prompt, count=count, seed=seed, start=start, batch_size=batch_size, controls=controls, **settings
-        ):
-            yield sample.prompt + sample.text
+        )
+        return (sample.prompt + sample.text for sample in samples)
 
     def samples(
         self,
@@ -58,16 +59,10 @@ class TextModel(Model):
         **settings: Any,
     ) -> Iterator[TextSample]:
         """Finished samples in order of index; see `stream` for the arguments."""
-        waiting: dict[int, TextSample] = {}
-        following = start
-        for piece in self.stream(
+        pieces = self.stream(
             prompt, count=count, seed=seed, start=start, batch_size=batch_size, controls=controls, **settings
-        ):
-            if piece.sample is not None:
-                waiting[piece.index] = piece.sample
-            while following in waiting:
-                yield waiting.pop(following)
-                following += 1
+        )
+        return _in_order(pieces, start)
 
     def stream(
         self,
@@ -87,19 +82,16 @@ class TextModel(Model):
         for every start, count and batch_size.
         controls, or its fields as keywords: see `zoo.modality.text.TextControls`.
         Raises UsageError for a bad setting or a prompt longer than the context, CapabilityError without tokenizer,
-        WeightsError when the tokenizer is not the network's.
+        WeightsError when the tokenizer is not the network's; all of them before anything is drawn.
         """
-        asked = self._controls(controls, settings)
-        prompts = self._prompts(asked.prompt if prompt is None else prompt, count)
-        _at_least_one("batch_size", batch_size)
-        tokenizer = self._tokenizer()
-        encoded = [self.encode_prompt(text, asked) for text in dict.fromkeys(prompts)]
-        tokens_of = dict(zip(dict.fromkeys(prompts), encoded, strict=True))
-        for at in range(0, len(prompts), batch_size):
-            batch = prompts[at : at + batch_size]
-            yield from self._stream_batch(
-                batch, [tokens_of[text] for text in batch], Noise(seed, start + at), asked, tokenizer
-            )
+        asked = self.asked(controls, settings)
+        prompts = _prompts(asked.prompt if prompt is None else prompt, count)
+        require_whole("batch_size", batch_size)
+        noise, tokenizer = Noise(seed, start), self._tokenizer()
+        tokens_of = {text: self.encode_prompt(text, asked) for text in dict.fromkeys(prompts)}
+        return self._stream(
+            prompts, [tokens_of[text] for text in prompts], noise, asked, tokenizer, batch_size
+        )
 
     def stream_tokens(
         self, prompt: Sequence[int], *, seed: int = 0, controls: TextControls
@@ -109,7 +101,7 @@ class TextModel(Model):
         Raises UsageError for a prompt longer than the context, WeightsError for ids that the network does not know.
         """
         self._check(prompt)
-        yield from self._stream_batch([""], [list(prompt)], Noise(seed), controls, self._tokenizer())
+        return self._stream([""], [list(prompt)], Noise(seed), controls, self._tokenizer(), 1)
 
     def encode_prompt(self, text: str, controls: TextControls) -> list[int]:
         """The prompt's token ids, never none; cut at the left to leave room if `controls.truncate` says so.
@@ -148,22 +140,6 @@ class TextModel(Model):
                 hint="shorten the prompt, or keep its end only with --truncate left",
             )
 
-    def _controls(self, controls: TextControls | None, values: dict[str, Any]) -> TextControls:
-        if controls is not None and values:
-            raise UsageError(f"give either controls or {', '.join(values)}, not both")
-        if controls is not None:
-            return controls
-        made: TextControls = make(self.family.resolve("controls"), values, what=f"sample {self.name}")
-        return made
-
-    def _prompts(self, prompt: str | Sequence[str], count: int | None) -> list[str]:
-        if isinstance(prompt, str):
-            _at_least_one("count", 1 if count is None else count)
-            return [prompt] * (1 if count is None else count)
-        if count is not None and count != len(prompt):
-            raise UsageError(f"count is {count}, but there are {len(prompt)} prompts; leave count out")
-        return list(prompt)
-
     def _tokenizer(self) -> Tokenizer:
         if self.tokenizer is None:
             raise CapabilityError(
@@ -171,6 +147,19 @@ class TextModel(Model):
                 hint="its network works on token ids; put tokenizer.json beside the weights for text",
             )
         return self.tokenizer
+
+    def _stream(
+        self,
+        prompts: Sequence[str],
+        encoded: Sequence[Sequence[int]],
+        noise: Noise,
+        controls: TextControls,
+        tokenizer: Tokenizer,
+        batch_size: int,
+    ) -> Iterator[TextPiece]:
+        for at in range(0, len(prompts), batch_size):
+            rows, batch = slice(at, at + batch_size), Noise(noise.seed, noise.start + at)
+            yield from self._stream_batch(prompts[rows], encoded[rows], batch, controls, tokenizer)
 
     def _stream_batch(
         self,
@@ -218,6 +207,26 @@ def opened(found: Target, network: nn.Module, files: dict[str, Path]) -> TextMod
     )
 
 
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise UsageError(f"{name} is {value}, but must be at least 1")
+def _prompts(prompt: str | Sequence[str], count: int | None) -> list[str]:
+    """The prompt of each sample. Raises UsageError for what is no text, or not as many as are to be drawn."""
+    if count is not None:
+        require_whole("count", count)
+    if isinstance(prompt, str):
+        return [prompt] * (1 if count is None else count)
+    if not isinstance(prompt, Sequence) or not all(isinstance(text, str) for text in prompt):
+        raise UsageError(f"prompt is {reprlib.repr(prompt)}, but must be text, or a list with one a sample")
+    if count is not None and count != len(prompt):
+        raise UsageError(f"count is {count}, but there are {len(prompt)} prompts; leave count out")
+    return list(prompt)
+
+
+def _in_order(pieces: Iterator[TextPiece], start: int) -> Iterator[TextSample]:
+    """The finished samples in order of index, from `start` on."""
+    waiting: dict[int, TextSample] = {}
+    following = start
+    for piece in pieces:
+        if piece.sample is not None:
+            waiting[piece.index] = piece.sample
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1

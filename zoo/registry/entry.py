@@ -74,7 +74,7 @@ class Metric:
     samples: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelEntry:
     """One model of one registry file.
 
@@ -97,6 +97,12 @@ class ModelEntry:
     metrics: tuple[Metric, ...] = ()
     package: str = ""
     installed: bool = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<ModelEntry {self.qualified}: {self.family}, {self.parameters:,} parameters,"
+            f" weights: {self.weights.status}>"
+        )
 
     @property
     def qualified(self) -> str:

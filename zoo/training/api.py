@@ -44,21 +44,25 @@ def train(
     plan: a `Plan`, or for a fit a `FitPlan`; each with its defaults when left out.
     evaluate: network -> {name: value}, asked as the plan says; by default, for data by name, the measure on its
     held-out part. After the last step the model has the plan's average, if there is one, and can sample again.
-    Raises UsageError and DataError before the first step, TrainingError as `zoo.training.loop.train`.
+    Raises UsageError and DataError at once, before a step is asked for; TrainingError as `zoo.training.loop.train`.
     """
     network: Any = model.network if isinstance(model, Model) else model
     if callable(getattr(network, "fit", None)) and not callable(getattr(network, "loss", None)):
-        yield from _fitted(model, network, data, plan or FitPlan(), evaluate, device)
-        return
+        return _fitted(model, network, data, plan or FitPlan(), evaluate, device)
     if not callable(getattr(network, "loss", None)):
         raise UsageError(f"{type(network).__name__} has no loss(batch, turn, noise), so it cannot be trained")
     plan = plan or Plan()
     if not isinstance(plan, Plan):
         raise UsageError(f"the plan is a {type(plan).__name__}, but {type(network).__name__} takes a Plan")
+    processes.only_cpu(device)  # refuses a device that is none
     rows, measure = _rows(model, network, data, plan)
+    return _learned(network, rows, plan, evaluate or measure, device)
+
+
+def _learned(network: Any, rows: Rows, plan: Plan, evaluate: Evaluate | None, device: str) -> Iterator[Step]:
     learner = Learner(network, plan)
     try:
-        yield from loop(learner, rows, evaluate or measure, device=device)
+        yield from loop(learner, rows, evaluate, device=device)
         learner.take_average()
     finally:
         network.eval().requires_grad_(False)
@@ -88,7 +92,7 @@ def _fitted(
         passes = _of_array(data, network, team)
     fitter = Fitter(network, plan)
     fitter.plan = fitter.counted(passes)
-    yield from fit(fitter, passes, evaluate)
+    return fit(fitter, passes, evaluate)
 
 
 def _of_array(data: Any, network: nn.Module, team: Team) -> RowPasses:
