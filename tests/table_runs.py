@@ -16,11 +16,11 @@ from zoo.family import Family
 from zoo.modality.table import TableControls
 from zoo.modality.table_model import TableModel
 from zoo.noise import Noise
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class NormalConfig:
+class NormalConfig(Settings):
     columns: int = setting(2, help="of a row")
 
 

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
-from zoo import settings
+from zoo import plugins, settings
+from zoo.datasets import reading
 from zoo.errors import UsageError
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class Example:
+class Example(Settings):
     layers: int = setting(help="blocks", minimum=1)
     rate: float = setting(0.5, help="a share", above=0.0, maximum=1.0)
     k: int | None = setting(None, help="perhaps", minimum=1)
     stop: tuple[str, ...] = setting((), help="texts")
     mode: str = setting("a", help="one of two", choices=("a", "b"))
     on: bool = setting(False, help="a switch")
+
+
+@dataclass(frozen=True)
+class Further(Settings):
+    parts: int = setting(2, help="an even number", minimum=1)
+    mode: str = setting("alpha", help="one of two", choices=("alpha", "gamma"))
+
+    def __post_init__(self) -> None:
+        if self.parts % 2:
+            raise UsageError(f"parts is {self.parts}, but must be even")
+
+
+@dataclass(frozen=True)
+class Inheriting(Further):
+    more: int = setting(0, help="of its own", minimum=0)
 
 
 def make(**values: object) -> Example:
@@ -54,6 +74,64 @@ def test_a_bad_value_is_refused_with_value_and_range(values: dict[str, object], 
     with pytest.raises(UsageError) as caught:
         make(**values)
     assert str(caught.value) == message
+
+
+def test_a_value_is_checked_however_the_settings_are_made() -> None:
+    example = Example(layers=2)
+    for made in (lambda: Example(layers=0), lambda: dataclasses.replace(example, layers=0)):
+        with pytest.raises(UsageError, match=r"^Example: layers is 0, but must be at least 1$"):
+            made()
+    with pytest.raises(
+        UsageError, match="mode is 'gama', but must be one of alpha, gamma; did you mean 'gamma'"
+    ):
+        Further(mode="gama")
+    with pytest.raises(UsageError, match=r"^Example: rate is inf"):
+        Example(layers=2, rate=10**400)
+
+
+def test_a_class_of_its_own_checks_sees_values_that_are_checked() -> None:
+    with pytest.raises(UsageError, match=r"^Further: parts is 'x', but must be a whole number$"):
+        Further(parts="x")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"^parts is 3, but must be even$"):
+        Inheriting(parts=3)
+    with pytest.raises(UsageError, match=r"^Inheriting: more is -1, but must be at least 0$"):
+        Inheriting(more=-1)
+
+
+def test_numbers_of_numpy_and_lists_become_what_the_field_says() -> None:
+    example = Example(layers=np.int64(3), rate=np.float32(0.5), stop=["x"])  # type: ignore[arg-type]
+    assert example == Example(layers=3, rate=0.5, stop=("x",))
+    assert [type(value) for value in (example.layers, example.rate, example.stop)] == [int, float, tuple]
+
+
+def test_what_make_has_checked_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+    checked = settings.checked
+    monkeypatch.setattr(settings, "checked", lambda *a, **k: looked_at.append(a[0].name) or checked(*a, **k))
+    make(rate=0.25)
+    assert looked_at == ["layers", "rate"]
+
+
+def every_settings_class() -> Iterator[type]:
+    for _, family in plugins.all_families():
+        yield from (family.resolve(part) for part in ("config", "controls", "plan"))
+    yield from (reading.rules_class(modality) for modality in reading._READERS)
+
+
+def test_every_settings_class_of_the_house_checks_itself() -> None:
+    every = set(every_settings_class())
+    assert len(every) > 10
+    for kind, field in ((each, field) for each in every for field in settings.fields(each)):
+        wrong: list[object] = [object()]
+        if field.kind in (int, float):
+            wrong.append(math.nan)
+        if (low := field.described.minimum) is not None:
+            wrong.append(low - 1)
+        if field.described.choices:
+            wrong.append("none of them")
+        for value in wrong:
+            with pytest.raises(UsageError, match=f"^{kind.__name__}: {field.name} is "):
+                dataclasses.replace(kind(), **{field.name: value})
 
 
 def test_a_missing_required_setting_is_named() -> None:

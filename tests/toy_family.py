@@ -11,34 +11,34 @@ from torch import nn
 
 from zoo.family import Family
 from zoo.noise import Noise
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class ImageConfig:
+class ImageConfig(Settings):
     channels: int = setting(1, help="of a pixel")
     height: int = setting(8, help="of an image", unit="pixels")
     classes: int = setting(0, help="of images")
 
 
 @dataclass(frozen=True)
-class AudioConfig:
+class AudioConfig(Settings):
     samples: int = setting(16, help="of a window")
 
 
 @dataclass(frozen=True)
-class TableConfig:
+class TableConfig(Settings):
     columns: int = setting(2, help="of a row")
 
 
 @dataclass(frozen=True)
-class MoleculeConfig:
+class MoleculeConfig(Settings):
     vocabulary: int = setting(4, help="tokens")
     length: int = setting(4, help="of a molecule", unit="tokens")
 
 
 @dataclass(frozen=True)
-class Controls:
+class Controls(Settings):
     scale: float = setting(1.0, help="of every value")
 
 

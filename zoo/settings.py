@@ -4,18 +4,22 @@ Each field carries its help text, range and unit, so the command's flags, their 
 documentation all come from the one declaration:
 
     @dataclass(frozen=True)
-    class Controls:
+    class Controls(Settings):
         temperature: float = setting(1.0, help="divides the logits", minimum=0.0)
+
+    Controls(temperature=-1.0)  # UsageError: Controls: temperature is -1.0, but must be at least 0
 """
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
 import difflib
 import math
+import numbers
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,6 +28,7 @@ from zoo.errors import UsageError
 T = TypeVar("T")
 
 _KEY = "zoo"
+_checks = contextvars.ContextVar("checks", default=True)  # False while `make` builds what it checked
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,34 @@ def setting(
     return dataclasses.field(default=default, metadata={_KEY: described})
 
 
+_fields: dict[type, tuple[Setting, ...]] = {}  # of each class once: type hints take long to resolve
+
+
+class Settings:
+    """The base of settings dataclasses: values are checked when one is made, before its own `__post_init__`.
+
+    A bad value raises UsageError; a list becomes a tuple, and a whole number a float where one is wanted.
+    """
+
+    def __init_subclass__(cls) -> None:
+        further: Callable[[Any], None] | None = cls.__dict__.get("__post_init__")
+        if further is not None:
+
+            def checked_first(self: Any) -> None:
+                Settings.__post_init__(self)
+                further(self)
+
+            cls.__post_init__ = checked_first  # type: ignore[method-assign]
+
+    def __post_init__(self) -> None:
+        if not _checks.get():
+            return
+        for field in fields(type(self)):
+            value = getattr(self, field.name)
+            if value is not field.default:  # which most are
+                object.__setattr__(self, field.name, checked(field, value, what=type(self).__name__))
+
+
 @dataclass(frozen=True)
 class Setting:
     """One field of a settings class as the command and the documentation need it."""
@@ -73,13 +106,15 @@ class Setting:
 
 def fields(settings_class: type) -> tuple[Setting, ...]:
     """The fields of a settings class, in order of declaration."""
-    hints = typing.get_type_hints(settings_class)
-    found = []
-    for field in dataclasses.fields(settings_class):
-        kind, optional, many = _kind(hints[field.name])
-        described = field.metadata.get(_KEY, Described(help=""))
-        found.append(Setting(field.name, kind, optional, many, field.default, described))
-    return tuple(found)
+    if settings_class not in _fields:
+        hints = typing.get_type_hints(settings_class)
+        found = []
+        for field in dataclasses.fields(settings_class):
+            kind, optional, many = _kind(hints[field.name])
+            described = field.metadata.get(_KEY, Described(help=""))
+            found.append(Setting(field.name, kind, optional, many, field.default, described))
+        _fields[settings_class] = tuple(found)
+    return _fields[settings_class]
 
 
 def _kind(hint: Any) -> tuple[type, bool, bool]:
@@ -106,15 +141,24 @@ def make(settings_class: type[T], values: Mapping[str, Any], *, what: str) -> T:
     missing = [n for n, f in known.items() if f.default is dataclasses.MISSING and n not in values]
     if missing:
         raise UsageError(f"{what}: missing {', '.join(missing)}")
-    return settings_class(**{name: checked(known[name], value, what=what) for name, value in values.items()})
+    right = {name: checked(known[name], value, what=what) for name, value in values.items()}
+    token = _checks.set(False)
+    try:
+        return settings_class(**right)
+    finally:
+        _checks.reset(token)
 
 
 def unknown_name(name: str, known: typing.Iterable[str], *, what: str) -> UsageError:
     """The error for a name that no field has; it suggests the nearest."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    suggestion = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(known)}"
+    suggestion = _nearest(name, known) or f"allowed: {', '.join(known)}"
     return UsageError(f"{what}: there is no setting {name!r}; {suggestion}")
+
+
+def _nearest(name: str, known: typing.Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def checked(field: Setting, value: Any, *, what: str) -> Any:
@@ -130,19 +174,36 @@ def checked(field: Setting, value: Any, *, what: str) -> Any:
 def _checked_item(field: Setting, value: Any, what: str) -> Any:
     said = field.described
     name = f"{what}: {field.name}" if what else field.name
-    if field.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+    value = _of_kind(field.kind, value)
     if type(value) is not field.kind and field.kind in (bool, int, float, str):
         raise UsageError(f"{name} is {value!r}, but must be {_name(field.kind)}")
     if isinstance(value, int | float) and not isinstance(value, bool):
         low = said.minimum if said.minimum is not None else said.above
         too_low = low is not None and (value < low or (said.above is not None and value <= said.above))
         too_high = said.maximum is not None and value > said.maximum
-        if too_low or too_high or not math.isfinite(value):
+        if too_low or too_high or (field.kind is float and not math.isfinite(value)):
             raise UsageError(f"{name} is {value}, but must be {range_text(said)}")
     if said.choices and value not in said.choices:
-        raise UsageError(f"{name} is {value!r}, but must be one of {', '.join(said.choices)}")
+        near = _nearest(value, said.choices)
+        raise UsageError(
+            f"{name} is {value!r}, but must be one of {', '.join(said.choices)}"
+            + (f"; {near}" if near else "")
+        )
     return value
+
+
+def _of_kind(kind: type, value: Any) -> Any:
+    """A number of numpy's, or a whole one where a float is wanted, as Python's own; else the value itself."""
+    if type(value) is kind or isinstance(value, bool):
+        return value
+    if kind is int and isinstance(value, numbers.Integral):
+        return int(value)
+    if kind is float and isinstance(value, numbers.Real):
+        try:
+            return float(value)
+        except OverflowError:  # a whole number beyond all floats
+            return math.inf if value > 0 else -math.inf
+    return str(value) if kind is str and isinstance(value, str) else value
 
 
 def _name(kind: type) -> str:

@@ -6,12 +6,12 @@ import pytest
 import typer
 
 from zoo.errors import PluginError, UsageError
-from zoo.settings import make, setting
+from zoo.settings import Settings, make, setting
 from zoo_cli import flags
 
 
 @dataclass(frozen=True)
-class Controls:
+class Controls(Settings):
     prompt: str = setting("", help="what to draw", flags=("-p",))
     guidance_scale: float = setting(7.5, help="pull towards the prompt", minimum=1.0, unit="times")
     steps: int | None = setting(None, help="solver steps [fast]", above=0)
@@ -22,7 +22,7 @@ class Controls:
 
 
 @dataclass(frozen=True)
-class Required:
+class Required(Settings):
     width: int = setting(help="pixels")
 
 
@@ -105,7 +105,7 @@ def test_a_field_without_default_is_required():
 
 def test_a_field_may_not_take_an_option_of_the_command():
     @dataclass(frozen=True)
-    class Clashing:
+    class Clashing(Settings):
         seed: int = setting(0, help="another seed")
 
     with pytest.raises(PluginError, match=r"Clashing.*'seed'"):

@@ -20,11 +20,11 @@ from torch.nn.functional import softplus
 
 from zoo.errors import UsageError
 from zoo.noise import Noise
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """The two networks."""
 
     channels: int = setting(1, help="of a pixel", minimum=1)
@@ -43,7 +43,7 @@ class WGANGPConfig(Config):
 
 
 @dataclass(frozen=True)
-class Controls:
+class Controls(Settings):
     """What may be asked of a sample."""
 
     spread: float = setting(1.0, help="standard deviation of the latents", minimum=0.0)

@@ -19,13 +19,13 @@ from zoo.datasets.source import Member, Source
 from zoo.datasets.split import split_rows
 from zoo.errors import DataError
 from zoo.family import Family
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 _PAUSE = 0.25  # seconds of silence between the samples of a preview
 
 
 @dataclass(frozen=True)
-class AudioRules:
+class AudioRules(Settings):
     """How recordings become training and held-out windows."""
 
     rate: int = setting(

@@ -20,7 +20,7 @@ from zoo.datasets.source import Source
 from zoo.datasets.split import split_rows
 from zoo.errors import DataError
 from zoo.family import Family
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 CLASSES = "classes.json"
 """The names of the classes in order of their number, beside the weights."""
@@ -29,7 +29,7 @@ _GAP = 2  # pixels between the images of a grid
 
 
 @dataclass(frozen=True)
-class ImageRules:
+class ImageRules(Settings):
     """How images become training and held-out images."""
 
     size: int | None = setting(

@@ -19,7 +19,7 @@ from zoo.datasets.source import Source
 from zoo.datasets.split import split_rows
 from zoo.errors import DataError
 from zoo.family import Family
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 VOCABULARY = "vocabulary.json"
 
@@ -27,7 +27,7 @@ _ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
-class MoleculeRules:
+class MoleculeRules(Settings):
     """How SMILES become training and held-out molecules."""
 
     longest: int | None = setting(

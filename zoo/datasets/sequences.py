@@ -29,7 +29,7 @@ from zoo.modality import sequence_format
 from zoo.modality.sequence_batches import BATCH_SIZE, log_likelihoods
 from zoo.modality.sequence_format import Format
 from zoo.modality.sequence_samples import SEQUENCE, content
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 __all__ = ["SequenceMaterial", "SequenceRules", "Sequences", "read"]
 
@@ -38,7 +38,7 @@ _MOST_SYMBOLS = 10_000_000  # that whole numbers are taken for
 
 
 @dataclass(frozen=True)
-class SequenceRules:
+class SequenceRules(Settings):
     """How files become sequences to fit to and sequences to measure on."""
 
     columns: tuple[str, ...] = setting(

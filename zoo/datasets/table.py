@@ -41,7 +41,7 @@ from zoo.datasets.table_files import Table, chunks, read_table
 from zoo.datasets.table_gathering import Gathered, gather
 from zoo.errors import DataError, UsageError
 from zoo.family import Family
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 __all__ = ["COLUMNS", "Table", "TableMaterial", "TableRules", "chunks", "read", "read_table"]
 
@@ -50,7 +50,7 @@ _VALUES_MEASURED = 2**20  # of held-out rows together
 
 
 @dataclass(frozen=True)
-class TableRules:
+class TableRules(Settings):
     """How a table becomes training and held-out rows."""
 
     columns: tuple[str, ...] = setting((), help="names of the columns to train on; none means all")

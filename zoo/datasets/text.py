@@ -18,7 +18,7 @@ from zoo.datasets.source import Source
 from zoo.datasets.split import split_rows
 from zoo.errors import DataError, UsageError
 from zoo.noise import Noise
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 __all__ = [
     "Document",
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TextRules:
+class TextRules(Settings):
     """How a data folder becomes training and held-out text."""
 
     vocabulary: int = setting(

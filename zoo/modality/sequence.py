@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class SequenceControls:
+class SequenceControls(Settings):
     """What may be asked of a sequence model when sampling."""
 
     prompt: str = setting(

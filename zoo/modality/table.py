@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zoo.errors import UsageError
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class TableControls:
+class TableControls(Settings):
     """What may be asked of a table model when sampling.
 
     A network's own `sample` gets `given` with the numbers of columns, from 0, and values as it computes with them.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 if TYPE_CHECKING:
     from zoo.protocols import Tokenizer
@@ -17,7 +17,7 @@ Finish = Literal["stop", "end", "length"]
 
 
 @dataclass(frozen=True)
-class TextControls:
+class TextControls(Settings):
     """What may be asked of a text model when sampling."""
 
     prompt: str = setting("", help="text to continue; - reads standard input", flags=("-p",))

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from zoo.errors import UsageError
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 _LARGEST_DECAY = 0.9999999  # below one, or nothing would ever be learned
 
@@ -16,7 +16,7 @@ SCHEDULES = ("cosine", "linear", "constant")
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Settings):
     """How the one loop trains. A step is one change of the weights, or of each part's where objectives alternate."""
 
     steps: int = setting(1000, help="changes of the weights", minimum=1, unit="steps")
@@ -80,7 +80,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class FitPlan:
+class FitPlan(Settings):
     """How a model is fitted that learns by passes over the data. A step is an iteration over all rows, or a batch."""
 
     steps: int = setting(100, help="most iterations", minimum=1, unit="steps")

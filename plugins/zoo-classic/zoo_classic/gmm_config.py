@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zoo.errors import UsageError
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 COVARIANCES = ("full", "tied", "diagonal", "spherical")
 
@@ -15,7 +15,7 @@ _MOST_COLUMNS = 100_000
 
 
 @dataclass(frozen=True)
-class GMMConfig:
+class GMMConfig(Settings):
     """A mixture of Gaussians over the columns of a table, and how expectation maximisation fits it."""
 
     columns: int = setting(1, help="columns of the table", minimum=1, maximum=_MOST_COLUMNS)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zoo.errors import UsageError
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 # Far above any model that can be fitted; a file that says more is wrong or hostile, and is refused before building.
 _MOST_NUMBERS = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class HMMConfig:
+class HMMConfig(Settings):
     """The shape of a hidden Markov model and the priors of its fit.
 
     Pseudo-counts are what a Dirichlet prior adds to the expected counts (its parameter less 1); 0 is plain maximum

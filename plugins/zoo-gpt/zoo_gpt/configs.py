@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zoo.errors import UsageError
-from zoo.settings import setting
+from zoo.settings import Settings, setting
 
 # Far above any model there is; a file that says more is wrong or hostile, and is refused before anything is built.
 _MOST_LAYERS = 1_000
@@ -15,7 +15,7 @@ _MOST_TOKENS = 100_000_000
 
 
 @dataclass(frozen=True)
-class GPT1Config:
+class GPT1Config(Settings):
     """GPT-1: post-norm transformer, learned positions, tied head."""
 
     vocabulary: int = setting(
@@ -34,7 +34,7 @@ class GPT1Config:
 
 
 @dataclass(frozen=True)
-class GPT2Config:
+class GPT2Config(Settings):
     """GPT-2 and the GPT-3 shapes: pre-norm transformer, learned positions, tied head."""
 
     vocabulary: int = setting(
@@ -57,7 +57,7 @@ class GPT2Config:
 
 
 @dataclass(frozen=True)
-class LlamaConfig:
+class LlamaConfig(Settings):
     """Llama and its kin (SmolLM2, Qwen2, Qwen3): RMSNorm, rotary positions, SwiGLU, grouped queries."""
 
     vocabulary: int = setting(
