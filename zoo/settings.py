@@ -202,7 +202,7 @@ def _of_kind(kind: type, value: Any) -> Any:
         try:
             return float(value)
         except OverflowError:  # a whole number beyond all floats
-            return math.inf if value > 0 else -math.inf
+            return -math.inf if value < 0 else math.inf
     return str(value) if kind is str and isinstance(value, str) else value
 
 
