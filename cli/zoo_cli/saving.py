@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
+from zoo_cli.measures import number
 
 if TYPE_CHECKING:
-    from zoo.modality.text import TextPiece, TextSample
+    from zoo.modality.text import TextPiece, TextSample, TokenProbability
     from zoo.model import Model
 
 LINES = "samples.jsonl"
@@ -26,7 +27,7 @@ _TEXT_FILE = re.compile(r"sample-\d{6,}\.txt")
 
 def record(sample: TextSample) -> dict[str, Any]:
     """A sample as JSON: `text` is the continuation alone, `tokens` its token ids."""
-    return {
+    told: dict[str, Any] = {
         "index": sample.index,
         "seed": sample.seed,
         "prompt": sample.prompt,
@@ -34,6 +35,14 @@ def record(sample: TextSample) -> dict[str, Any]:
         "tokens": list(sample.tokens),
         "finish": sample.finish,
     }
+    if sample.per_token is None:
+        return told
+    places = [_probability(place) | {"top": list(map(_probability, place.top))} for place in sample.per_token]
+    return told | {"per_token": places}
+
+
+def _probability(said: TokenProbability) -> dict[str, Any]:
+    return {"token": said.token, "text": said.text, "log_prob": number(said.log_prob)}
 
 
 def saved(path: Path, *, replace: bool, with_prompt: bool = True) -> SavedFile | SavedFolder:

@@ -20,6 +20,9 @@ CONTROLS = (
     "--top-p",
     "--min-p",
     "--repetition-penalty",
+    "--frequency-penalty",
+    "--presence-penalty",
+    "--logprobs",
     "--stop",
 )
 
@@ -310,6 +313,31 @@ class TestTinyModel:
         assert self.texts(zoo(*words, "-n", "3", "--start", "2")) == eight[2:5]
         assert self.texts(zoo(*words, "-n", "8", "--batch-size", "3")) == eight
         assert len({sample["text"] for sample in eight}) > 4
+
+    def test_log_probabilities_of_tokens_are_told_and_are_the_same_in_every_batch(self, zoo, tiny_gpt2):
+        words = ["sample", str(tiny_gpt2), "-p", "é", "--seed", "3", "--max-tokens", "12", "--json"]
+        told = self.texts(zoo(*words, "-n", "4", "--logprobs", "2"))
+        assert shape(told[0]) == documented("zoo sample MODEL --json --logprobs K")
+        for sample in told:
+            places = sample["per_token"]
+            assert [place["token"] for place in places] == sample["tokens"]
+            assert "".join(place["text"] for place in places) == sample["text"]
+            assert all(len(place["top"]) == 2 for place in places)
+            assert all(place["top"][0]["log_prob"] >= place["log_prob"] for place in places)
+        assert self.texts(zoo(*words, "-n", "4", "--logprobs", "2", "--batch-size", "1")) == told
+        filtered = self.texts(zoo(*words, "--logprobs", "0", "--temperature", "0.1", "--top-k", "1"))
+        assert all(place["log_prob"] < -0.001 and place["top"] == [] for place in filtered[0]["per_token"])
+        without = [{name: sample[name] for name in sample if name != "per_token"} for sample in told]
+        assert self.texts(zoo(*words, "-n", "4")) == without
+
+    def test_log_probabilities_are_saved_too(self, zoo, tiny_gpt2, tmp_path):
+        words = ["sample", str(tiny_gpt2), "--seed", "3", "--max-tokens", "3", "--logprobs", "1"]
+        assert zoo(*words, "-o", str(tmp_path / "out.jsonl"), "--quiet").code == 0
+        assert len(json.loads((tmp_path / "out.jsonl").read_text())["per_token"]) == 3
+        ran = zoo(*words)
+        assert (ran.code, ran.out) == (2, "")
+        assert "--logprobs is told in JSON only" in ran.err
+        assert "add --json, or save with -o" in ran.err
 
     def test_a_prompt_longer_than_the_context_is_refused_with_both_lengths(self, zoo, tiny_gpt2):
         ran = zoo("sample", str(tiny_gpt2), "--prompt", "x" * 70)

@@ -29,7 +29,12 @@ FILTERS: list[dict[str, Any]] = [
     {"temperature": 2.0, "min_p": 0.1, "top_k": 20},
     {"repetition_penalty": 1.5, "top_k": 9},
     {"repetition_penalty": 0.7, "temperature": 0.7, "top_p": 0.7},
+    {"frequency_penalty": 1.5, "top_k": 9},
+    {"presence_penalty": -2.0, "temperature": 0.7, "top_p": 0.7},
+    {"repetition_penalty": 1.5, "frequency_penalty": 0.5, "presence_penalty": 1.0, "top_k": 5},
 ]
+
+OPENAI = {"frequency_penalty", "presence_penalty"}  # transformers has neither
 
 
 def random_logits(rows: int, *, seed: int = 0, vocabulary: int = VOCABULARY) -> torch.Tensor:
@@ -50,6 +55,7 @@ def kept_by_definition(logits: torch.Tensor, controls: TextControls, text: list[
     for token in set(text):
         penalty = controls.repetition_penalty
         values[token] = values[token] / penalty if values[token] > 0 else values[token] * penalty
+        values[token] -= controls.frequency_penalty * text.count(token) + controls.presence_penalty
     values = [value / controls.temperature for value in values]
     order = sorted(range(len(values)), key=lambda token: -values[token])
     order = order[: controls.top_k]
@@ -74,7 +80,7 @@ def test_the_filters_keep_what_their_definitions_keep(filters):
         assert kept(logits, controls, [3, 5, 5]) == kept_by_definition(logits, controls, [3, 5, 5])
 
 
-@pytest.mark.parametrize("filters", FILTERS, ids=str)
+@pytest.mark.parametrize("filters", [each for each in FILTERS if not each.keys() & OPENAI], ids=str)
 def test_the_filters_keep_what_those_of_transformers_keep(filters):
     controls = TextControls(**filters)
     text = [3, 5, 5]
@@ -90,6 +96,15 @@ def test_the_filters_keep_what_those_of_transformers_keep(filters):
     for logits in random_logits(20, seed=1):
         theirs = processors(torch.tensor([text]), logits[None].clone())[0]
         assert kept(logits, controls, text) == set((theirs > -torch.inf).nonzero()[:, 0].tolist())
+
+
+def test_penalties_count_what_was_written_after_the_prompt():
+    controls = TextControls(greedy=True, frequency_penalty=0.5, presence_penalty=1.0)
+    logits = torch.tensor([[3.0, 2.1, 1.1, 0.0]])
+    for written, best in ([], 0), ([0], 1), ([1, 1], 0), ([0, 1], 0), ([0, 0, 1], 2), ([2, 3], 0):
+        text = [0, 0, 0, *written]
+        assert choose(logits, [text], None, controls, 0.0, [3]) == ([best], [])
+    assert torch.equal(logits, torch.tensor([[3.0, 2.1, 1.1, 0.0]]))  # they are not changed
 
 
 def test_filters_look_past_the_first_candidates_when_the_distribution_is_flat():

@@ -35,16 +35,49 @@ class TextControls(Settings):
     repetition_penalty: float = setting(
         1.0, help="above 1 makes tokens already in the text less likely", above=0.0
     )
+    frequency_penalty: float = setting(
+        0.0,
+        help="taken from a token's logit for each time that the sample has it already",
+        minimum=-2.0,
+        maximum=2.0,
+    )
+    presence_penalty: float = setting(
+        0.0, help="taken from a token's logit when the sample has it already", minimum=-2.0, maximum=2.0
+    )
     stop: tuple[str, ...] = setting((), help="end a sample before this text; may be given again")
     greedy: bool = setting(False, help="always take the likeliest token")
     truncate: str = setting(
         "never", help="what to do with a prompt longer than the context", choices=("never", "left")
     )
+    logprobs: int | None = setting(
+        None,
+        help="tell each token's log-probability, and the k likeliest tokens' in its place",
+        minimum=0,
+        maximum=1000,
+        unit="tokens",
+    )
+
+
+@dataclass(frozen=True)
+class TokenProbability:
+    """A token at its place in a sample: its id, what it adds to the text, and its natural log-probability.
+
+    The probability is the model's own, given all tokens before: without temperature, penalties and filters.
+    top: the likeliest tokens at this place, the likeliest first; the token itself may be among them.
+    """
+
+    token: int
+    text: str
+    log_prob: float
+    top: tuple[TokenProbability, ...] = ()
 
 
 @dataclass(frozen=True)
 class TextSample:
-    """One finished sample. tokens: the new token ids (without the prompt's and without an end token)."""
+    """One finished sample. tokens: the new token ids (without the prompt's and without an end token).
+
+    per_token: of each of them, when `TextControls.logprobs` asks for it.
+    """
 
     index: int
     seed: int
@@ -52,6 +85,7 @@ class TextSample:
     text: str
     tokens: tuple[int, ...]
     finish: Finish
+    per_token: tuple[TokenProbability, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,14 @@ class TextModel(Model):
             done.add(row)
             writer, index = writers[row], noise.start + row
             text += writer.finish()
-            sample = TextSample(index, noise.seed, prompts[row], writer.text, writer.tokens, finish)
+            per_token = None
+            if controls.logprobs is not None:
+                from zoo.modality.token_probabilities import told
+
+                per_token = told(self.network, tokenizer, encoded[row], writer.tokens, controls.logprobs)
+            sample = TextSample(
+                index, noise.seed, prompts[row], writer.text, writer.tokens, finish, per_token
+            )
             return TextPiece(index, text, sample)
 
         for step in self.network.sample(encoded, noise, controls, done):  # type: ignore[operator]

@@ -29,16 +29,21 @@ def choose(
     gumbel: torch.Tensor | None,
     controls: TextControls,
     tolerance: float,
+    given: Sequence[int] = (),
 ) -> tuple[list[int], list[int]]:
     """Pick one token a row from logits (B, V): the largest of logit / temperature + Gumbel noise among those the
-    filters keep, in the order repetition penalty, temperature, top-k, top-p, min-p.
+    filters keep, in the order repetition penalty, frequency and presence penalty, temperature, top-k, top-p, min-p.
 
-    gumbel: (B, V) float64, or None for greedy. texts: the tokens of each row so far. Returns the tokens, and the rows
-    in which a logit error of `tolerance` could have changed the choice.
+    gumbel: (B, V) float64, or None for greedy. texts: the tokens of each row so far. given: how many of them are the
+    prompt's; none when left out. Returns the tokens, and the rows in which a logit error of `tolerance` could have
+    changed the choice.
     """
     if controls.repetition_penalty != 1.0:
         logits = _penalised(logits, texts, controls.repetition_penalty)
         tolerance *= max(controls.repetition_penalty, 1 / controls.repetition_penalty)
+    if controls.frequency_penalty or controls.presence_penalty:
+        written = [text[begin:] for text, begin in zip(texts, given, strict=True)] if given else texts
+        logits = _lowered(logits, written, controls)
     if gumbel is None or is_greedy(controls):
         return _largest(logits, 2 * tolerance)
     slack = 2 * tolerance / controls.temperature
@@ -66,6 +71,18 @@ def _penalised(logits: torch.Tensor, texts: Sequence[Sequence[int]], penalty: fl
         seen = torch.tensor(sorted(set(text)))
         values = logits[row, seen]
         logits[row, seen] = torch.where(values > 0, values / penalty, values * penalty)
+    return logits
+
+
+def _lowered(logits: torch.Tensor, written: Sequence[Sequence[int]], controls: TextControls) -> torch.Tensor:
+    """Take the frequency penalty times a token's count, and once the presence penalty, from what was written.
+
+    Source: OpenAI's API reference, "Frequency and presence penalties".
+    """
+    logits = logits.clone()
+    for row, tokens in enumerate(written):
+        counts = torch.bincount(torch.tensor(tokens, dtype=torch.int64), minlength=logits.shape[-1])
+        logits[row] -= controls.frequency_penalty * counts + controls.presence_penalty * (counts > 0)
     return logits
 
 

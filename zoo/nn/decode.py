@@ -53,7 +53,8 @@ def generate(
     cache, logits = _begin(network, texts, max(limits))
     while True:
         gumbel = None if is_greedy(controls) else draws.gumbel(logits.shape[-1])
-        chosen = _choose_alike(network, logits, [texts[row] for row in rows], gumbel, controls)
+        given = [len(prompts[row]) for row in rows]
+        chosen = _choose_alike(network, logits, [texts[row] for row in rows], gumbel, controls, given)
         for row, token in zip(rows, chosen, strict=True):
             texts[row].append(token)
         step: list[int | None] = [None] * len(texts)
@@ -128,13 +129,14 @@ def _choose_alike(
     texts: Sequence[Sequence[int]],
     gumbel: torch.Tensor | None,
     controls: TextControls,
+    given: Sequence[int],
 ) -> list[int]:
     """The next token of each row, the same whatever the other rows are (see the top of this file)."""
     tolerance = TOLERANCE if logits.dtype == torch.float32 else 0.0  # else the row is alone already
-    tokens, fragile = choose(logits.cpu(), texts, gumbel, controls, tolerance)
+    tokens, fragile = choose(logits.cpu(), texts, gumbel, controls, tolerance, given)
     for row in fragile:
         cache = network.new_cache(1, _round_up(len(texts[row])))
         alone = _prefill(network, [texts[row]], cache)
         own = None if gumbel is None else gumbel[row : row + 1]
-        tokens[row] = choose(alone.cpu(), [texts[row]], own, controls, 0.0)[0][0]
+        tokens[row] = choose(alone.cpu(), [texts[row]], own, controls, 0.0, given[row : row + 1])[0][0]
     return tokens

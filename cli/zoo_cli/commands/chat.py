@@ -23,8 +23,9 @@ HELP = """Talk with a text model.
 Each line is a turn; the answer streams. /reset forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an
 answer. Standard input may be a pipe.
 """
-NOT_IN_CHAT = ("prompt", "truncate")
-"""Controls without a meaning here: the turns are the prompt, and the oldest are dropped when the context is full."""
+NOT_IN_CHAT = ("prompt", "truncate", "logprobs")
+"""Controls without a meaning here: the turns are the prompt, the oldest are dropped when the context is full, and an
+answer is text."""
 
 _PROMPT = "> "
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.errors import UsageError
 from zoo.modality.text import TextControls
 from zoo.targets import Target
 from zoo_cli import flags, model_options, options, prompts, terminal
@@ -66,6 +67,8 @@ def _sample(
     if prompt_file is not None:
         asked["prompt"] = prompts.of_file(prompt_file)
     controls = settings.make(controls_class, asked, what=f"zoo sample {target.name}")
+    if controls.logprobs is not None and not as_json and output is None:
+        raise UsageError("--logprobs is told in JSON only", hint="add --json, or save with -o")
     saved = saving.saved(output, replace=yes, with_prompt=not no_prompt) if output else None
     outputs = _outputs(saved, "" if no_prompt else controls.prompt, count, as_json=as_json, quiet=quiet)
     draws = not controls.greedy and controls.temperature > 0

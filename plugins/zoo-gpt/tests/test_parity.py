@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from safetensors.torch import save_file
 
 from zoo.modality.text import TextControls
+from zoo.modality.token_probabilities import told
 from zoo.noise import Noise
 from zoo_gpt.plugin import GPT2
 
@@ -37,6 +40,36 @@ def test_logits_are_those_of_transformers(pair):
     expected = theirs(tokens).logits
     assert expected.std() > 0.5  # else agreement would say little
     torch.testing.assert_close(ours(tokens), expected, atol=1e-4, rtol=0)
+
+
+class Letters:
+    """A tokenizer of one letter a token."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return "".join(chr(0x100 + token) for token in tokens)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("most", [0, 1, 5, 1000])
+def test_log_probabilities_of_a_sample_are_those_of_transformers(pair, most):
+    theirs, ours = pair
+    given, tokens = prompt(9), prompt(30, seed=2)
+    found = told(ours, Letters(), given, tokens, most)
+    logits = theirs(torch.tensor([[*given, *tokens]])).logits[0, 8:-1]
+    expected = logits.double().log_softmax(-1)  # (N, V)
+    best = expected.topk(min(most, 211), dim=-1)
+    assert [place.token for place in found] == tokens
+    assert "".join(place.text for place in found) == Letters().decode(tokens)
+    for at, place in enumerate(found):
+        assert place.log_prob == pytest.approx(float(expected[at, tokens[at]]), abs=1e-4)
+        values = [other.log_prob for other in place.top]
+        assert values == pytest.approx(best.values[at].tolist(), abs=1e-4)
+        assert values == sorted(values, reverse=True)
+        assert all(
+            other.log_prob == pytest.approx(float(expected[at, other.token]), abs=1e-4)
+            and other.text == chr(0x100 + other.token)
+            for other in place.top
+        )
 
 
 def test_greedy_continuations_are_those_of_transformers(pair):

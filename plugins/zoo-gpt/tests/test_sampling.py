@@ -18,6 +18,7 @@ from zoo_gpt.configs import GPT2Config, LlamaConfig
 CONTROLS = {
     "plain": TextControls(max_tokens=24),
     "filtered": TextControls(max_tokens=24, temperature=0.8, top_k=30, top_p=0.9, repetition_penalty=1.2),
+    "penalised": TextControls(max_tokens=24, frequency_penalty=0.7, presence_penalty=-0.4),
     "greedy": TextControls(max_tokens=24, greedy=True),
 }
 PROMPTS = [[5, 9, 2], [7], [3] * 11, [1, 2], [8, 8, 4, 1], [60], [5, 9, 2], [44, 2, 2, 1, 7]]
@@ -59,6 +60,23 @@ def test_samples_are_the_same_in_batches_of_every_size(kind, controls):
     for batch in range(2, 9):
         assert drawn(model, controls, batch=batch) == alone
     assert drawn(model, controls, batch=3, start=2, count=3) == alone[2:5]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("frequency", "presence"), [(0.6, 0.0), (0.0, 2.0), (-0.5, 1.5)])
+def test_penalties_are_those_of_openais_definition(frequency, presence):
+    model = network("gpt2")
+    controls = TextControls(
+        max_tokens=24, greedy=True, frequency_penalty=frequency, presence_penalty=presence
+    )
+    found = drawn(model, controls, batch=8)
+    for prompt, tokens in zip(PROMPTS, found, strict=True):
+        for at, token in enumerate(tokens):
+            scores = model(torch.tensor([[*prompt, *tokens[:at]]]))[0, -1].tolist()
+            for seen in set(tokens[:at]):
+                scores[seen] -= tokens[:at].count(seen) * frequency + presence
+            assert token == scores.index(max(scores))
+    assert found != drawn(model, CONTROLS["greedy"], batch=8)
 
 
 def test_a_near_tie_is_decided_alike_in_every_batch(monkeypatch):
