@@ -17,6 +17,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from zoo.errors import UsageError, WeightsError, ZooError
 from zoo.weights import companions
+from zoo_gpt import tokenizer_guard
 
 _ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>", "<|eot_id|>", "<|end|>")
 """Special tokens that end a text or a turn wherever they exist; files often declare only one of those they use."""
@@ -40,12 +41,15 @@ def load(files: dict[str, Path]) -> GPTTokenizer | None:
     names = ("tokenizer.json",) if "tokenizer.json" in files else ("vocab.json", "merges.txt")
     if not all(name in files for name in names):
         return None
-    for name in names:
-        companions.check_size(files[name], companions.MOST_TOKENIZER_BYTES)
     declared = _Declared(files)
     with _faults_told("the tokenizer files cannot be read"):
         first, *others = (files[name] for name in names)
-        backend = _from_merges(first, *others) if others else tokenizers.Tokenizer.from_file(str(first))
+        backend = (
+            _from_merges(first, *others)
+            if others
+            else tokenizers.Tokenizer.from_str(tokenizer_guard.read(first))
+        )
+        tokenizer_guard.check_added(backend)
         return GPTTokenizer(backend, declared)
 
 
@@ -63,7 +67,10 @@ def _faults_told(what: str) -> Iterator[None]:
 
 def _from_merges(vocabulary: Path, merges: Path) -> tokenizers.Tokenizer:
     """The tokenizers of GPT-2 and GPT-1 from the two files that their authors published."""
+    for path in (vocabulary, merges):
+        tokenizer_guard.check_size(path)
     words, pairs = models.BPE.read_file(str(vocabulary), str(merges))
+    tokenizer_guard.check_vocabulary(words)
     if any(word.endswith("</w>") for word in words):  # GPT-1: words are cut first, and end with this mark
         tokenizer = tokenizers.Tokenizer(
             models.BPE(words, pairs, unk_token="<unk>", end_of_word_suffix="</w>")

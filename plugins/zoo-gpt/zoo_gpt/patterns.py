@@ -1,0 +1,70 @@
+"""Which regular expressions of a stranger are looked for in time linear in the text, by their form alone.
+
+The package `tokenizers` searches by backtracking (Oniguruma), where an unlucky pattern takes the square of the text,
+or forever. An alternative is accepted when it has a few characters or classes, each perhaps optional or counted, then
+at most one that repeats without end, then only what may be absent: nothing after the repetition can fail, so nothing
+is tried twice. Other forms are accepted where they are known to be linear.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CHARACTER = r"[^\\|()\[\]{}*+?.^$]|\\(?:[rntfv]|[^\w\s]|u[0-9A-Fa-f]{4}|x\{[0-9A-Fa-f]{1,6}\})"
+_CLASS = r"\.|\\[sSdDwW]|\\[pP]\{\^?\w+\}|\[\^?(?:[^\[\]\\]|\\.(?:\{\^?\w+\})?)+\]"
+_WORD = r"[^|()\\{}*+?.^$]+"
+_GROUP = rf"\(\?i?:{_WORD}(?:\|{_WORD})*\)"  # of words without repetition, such as (?i:'s|'t|'re)
+_TIMES = r"[*+?]|\{[1-9](?:,[1-9])?\}"
+
+_BEFORE = r"[^\r\n\p{L}\p{N}]?"
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_KNOWN = (
+    r"\s*[\r\n]+|\s+(?!\S)|\s+",  # what the first gives up is taken by the others at once
+    r"\s+(?!\S)",
+    *(
+        f"{_BEFORE}{_UPPER}*{_LOWER}+{after}|{_BEFORE}{_UPPER}+{_LOWER}*{after}"  # the same, of capitals
+        for after in (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "")
+    ),
+    r" ?[^(\s|[.,!?…。，、।۔،])]+",  # a class in a class
+)
+_PIECE = re.compile(
+    rf"(?P<known>{'|'.join(map(re.escape, _KNOWN))})"
+    rf"|(?P<item>{_GROUP}|{_CLASS}|{_CHARACTER})(?P<times>{_TIMES})?"
+    r"|(?P<next>\|)"
+)
+_MOST_CHARACTERS = 10_000  # of a pattern
+_MOST_ITEMS = 32  # of an alternative, before what repeats
+_MOST_CHOICES = 3  # of these, which are optional or counted
+
+
+def is_linear(pattern: str) -> bool:
+    """Whether a pattern never matches nothing and is found in linear time, as its form shows."""
+    if len(pattern) > _MOST_CHARACTERS:
+        return False
+    at = 0
+    alternatives: list[list[str]] = [[]]
+    while at < len(pattern):
+        piece = _PIECE.match(pattern, at)
+        if piece is None:
+            return False
+        if piece["next"]:
+            alternatives.append([])
+        else:
+            alternatives[-1].append("known" if piece["known"] else piece["times"] or "")
+        at = piece.end()
+    return all(map(_is_sound, alternatives))
+
+
+def _is_sound(times: list[str]) -> bool:
+    """Of one alternative, by how often each of its items may be there."""
+    if "known" in times:
+        return len(times) == 1
+    endless = next((at for at, said in enumerate(times) if said in ("*", "+")), len(times))
+    first, after = times[: endless + 1], times[endless + 1 :]
+    choices = sum(said not in ("", "*", "+") for said in first)
+    return (
+        any(said not in ("*", "?") for said in first)
+        and len(first) <= _MOST_ITEMS
+        and choices <= _MOST_CHOICES
+        and all(said in ("*", "?") for said in after)
+    )
