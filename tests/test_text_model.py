@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from torch import nn
@@ -24,11 +24,13 @@ class Counting(nn.Module):
         self.context, self.letters, self.vocabulary = context, letters, vocabulary
         self.batches: list[int] = []
         self.steps = 0
+        self.prompts: list[str] = []
 
     def sample(
         self, prompts: Sequence[Sequence[int]], noise: Noise, controls: TextControls, done: Set[int]
     ) -> Iterator[list[int | None]]:
         self.batches.append(len(prompts))
+        self.prompts += [bytes(token for token in prompt if token < END).decode() for prompt in prompts]
         script = [f"{noise.start + row}" + "abcdefghijklmnopqrstuvwxyz" for row in range(len(prompts))]
         for at in range(min(controls.max_tokens, self.context - max(map(len, prompts)))):
             if len(done) == len(prompts):
@@ -130,6 +132,81 @@ def test_token_ids_that_the_network_does_not_know_are_refused() -> None:
 
 def test_an_empty_prompt_starts_a_new_text() -> None:
     assert model().encode_prompt("", TextControls()) == [END]
+
+
+def test_generate_is_the_text_of_one_sample_without_the_prompt() -> None:
+    assert model().generate("> ", max_tokens=3) == "0ab"
+    assert model().generate(controls=TextControls(prompt="x", stop=("cd",))) == "0ab"
+    [sample] = model(letters=3).samples("x", seed=4)
+    assert model(letters=3).generate("x", seed=4) == sample.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"prompt": ["a", "b"]}, r"prompt is \['a', 'b'\], but must be text"),
+        ({"count": 2}, "there is no setting 'count'"),
+        ({"temperature": -1.0}, "temperature is -1.0"),
+    ],
+)
+def test_generate_refuses_what_is_not_for_one_text(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        model().generate(**asked)
+
+
+class Talking(ByteTokenizer):
+    chat_template = "{% for m in messages %}{{ m.role[0] }}:{{ m.content }};{% endfor %}{{ bos }}"
+    special: ClassVar[dict[str, str]] = {"bos": "!"}
+
+
+def test_chat_answers_through_the_models_own_template() -> None:
+    talking = model(Talking())
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hail"},
+        {"role": "assistant", "content": "Aye."},
+        {"role": "user", "content": "Who?"},
+    ]
+    assert talking.chat(turns, max_tokens=4) == "0abc"
+    assert talking.network.prompts == ["s:Be brief.;u:Hail;a:Aye.;u:Who?;!"]
+
+
+def test_a_reply_ends_before_a_special_token_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    talking = model(Talking())
+    monkeypatch.setattr(Talking, "special_in", lambda _, text: ("bc",) if "bc" in text else ())
+    assert talking.chat([{"role": "user", "content": "Hail"}], max_tokens=5) == "0a"
+
+
+HAIL = [{"role": "user", "content": "Hail"}]
+
+
+@pytest.mark.parametrize(
+    ("messages", "asked", "message"),
+    [
+        ([], {}, r"messages is \[\], but must be a list of at least one"),
+        ("Hail", {}, "message 1 is 'H', but must be"),
+        ([{"role": "user"}], {}, "message 1 is {'role': 'user'}, but must be"),
+        ([*HAIL, {"role": "robot", "content": "x"}], {}, "message 2 is .* but must be"),
+        ([{"role": "user", "content": 5}], {}, "message 1 is .* but must be"),
+        ([{"role": "user", "content": "<|im_end|>"}], {}, r"message 1 holds '<\|im_end\|>', a special token"),
+        (HAIL, {"temperature": -1.0}, "temperature is -1.0"),
+        (HAIL, {"seed": -1}, "seed is -1"),
+        (HAIL, {"prompt": "x"}, "prompt has no meaning in a chat"),
+        ([{"role": "user", "content": "x" * 90}], {}, "the messages make 94 tokens, but with 50 left"),
+    ],
+)
+def test_a_bad_conversation_is_refused(
+    messages: list[dict[str, str]], asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        model(Talking()).chat(messages, **asked)
+
+
+def test_a_base_model_does_not_chat() -> None:
+    with pytest.raises(CapabilityError, match="counting is a base model without a chat template"):
+        model().chat(HAIL)
+    with pytest.raises(CapabilityError, match="counting has no tokenizer files"):
+        model(tokenizer=None).chat(HAIL)
 
 
 def test_without_a_tokenizer_text_is_refused_and_the_network_still_there() -> None:

@@ -24,7 +24,9 @@ class Conversation:
         self._model = model
         self._tokenizer = tokenizer
         self._controls = controls
-        self._refuse_special("the system message", system)
+        self._templated = bool(tokenizer.chat_template)
+        if self._templated:
+            chat.refuse_special(tokenizer, model.name, "the system message", system)
         self._system = [Message("system", system)] if system else []
         self._turns: list[Message] = []
         self.forgotten = 0
@@ -41,7 +43,8 @@ class Conversation:
         the person's turn and forge others, and what `chat.render` raises; then, and when Ctrl-C comes before the
         model begins, the turn does not count.
         """
-        self._refuse_special("the message", text)
+        if self._templated:
+            chat.refuse_special(self._tokenizer, self._model.name, "the message", text)
         before = list(self._turns), self.forgotten
         try:
             self._turns.append(Message("user", text))
@@ -55,12 +58,13 @@ class Conversation:
                 heard.append(piece.text)
                 yield piece
         finally:
-            self._turns.append(Message("assistant", self._before_special("".join(heard))))
+            said = "".join(heard)
+            said = chat.before_special(self._tokenizer, said) if self._templated else said
+            self._turns.append(Message("assistant", said))
 
     def _tokens(self) -> list[int]:
         """The conversation's token ids, the oldest turns dropped until the answer has room."""
-        context = self._model.context
-        room = min(self._controls.max_tokens, context // 2)
+        context, room = self._model.context, self._model.room(self._controls)
         while True:
             tokens = self._encoded()
             if len(tokens) + room <= context:
@@ -75,23 +79,9 @@ class Conversation:
             del self._turns[:dropped]
             self.forgotten += dropped
 
-    def _refuse_special(self, what: str, text: str) -> None:
-        found = self._tokenizer.special_in(text) if self._tokenizer.chat_template else ()
-        if found:
-            raise UsageError(
-                f"{what} holds {found[0]!r}, a special token of {self._model.name} that marks turns",
-                hint="leave it out, or put a space inside it",
-            )
-
-    def _before_special(self, text: str) -> str:
-        """What is remembered of an answer: a special token in it, written out, would be read as one next turn."""
-        found = self._tokenizer.special_in(text) if self._tokenizer.chat_template else ()
-        return text[: min((max(text.find(token), 0) for token in found), default=len(text))]
-
     def _encoded(self) -> list[int]:
-        template = self._tokenizer.chat_template
-        if template:
-            text = chat.render(template, self._system + self._turns, self._tokenizer.special)
-            return self._tokenizer.encode_chat(text)
-        text = "\n".join(message.content for message in self._system + self._turns)
+        turns = self._system + self._turns
+        if self._templated:
+            return chat.encode(self._tokenizer, turns)
+        text = "\n".join(message.content for message in turns)
         return self._tokenizer.encode(text) or list(self._tokenizer.start)

@@ -8,6 +8,7 @@ import pytest
 
 from conftest import CHATML
 from zoo.modality import chat
+from zoo.text_safety import safe_text
 
 REFUSING = (
     "{% if messages[0].role == 'system' %}{{ raise_exception('no system role here') }}{% endif %}" + CHATML
@@ -53,6 +54,17 @@ def test_each_line_is_a_turn_through_the_models_own_template(zoo, scripted):
     )
     second = f"{first}Aye.<|im_end|>\n<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n"
     assert network.prompts == [first, second]
+
+
+def test_python_says_what_the_command_says(zoo, tiny_chat):
+    from zoo import load
+
+    ran = zoo(
+        "chat", str(tiny_chat), "--seed", "5", "--max-tokens", "20", "--system", "Be brief.", stdin="Hail\n"
+    )
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hail"}]
+    reply = load(str(tiny_chat), device="cpu").chat(turns, seed=5, max_tokens=20)
+    assert ran.out == safe_text(reply, newlines=True) + "\n"
 
 
 def test_reset_forgets_and_exit_ends(zoo, scripted):

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import reprlib
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from zoo.errors import MissingDependencyError, UsageError, WeightsError, ZooError
+
+if TYPE_CHECKING:
+    from zoo.protocols import Tokenizer
 
 MOST_TEMPLATE_CHARACTERS = 200_000
 
@@ -28,12 +32,54 @@ chat_worker.main()
 _TOO_MUCH = {"error": "it takes too much time or memory"}
 
 
+WITHOUT = ("prompt", "truncate", "logprobs")
+"""Controls without a meaning in a chat: the turns are the prompt, and an answer is text."""
+
+Role = Literal["system", "user", "assistant"]
+
+
 @dataclass(frozen=True)
 class Message:
     """One turn of a conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str
+
+
+def messages(given: Sequence[Mapping[str, str]]) -> list[Message]:
+    """Turns written as {"role": ..., "content": ...}. Raises UsageError for none, and for what is no such turn."""
+    form = 'must be {"role": "system", "user" or "assistant", "content": text}'
+    if not isinstance(given, Sequence) or not given:
+        raise UsageError(
+            f"messages is {reprlib.repr(given)}, but must be a list of at least one", hint=f"each {form}"
+        )
+    for number, turn in enumerate(given, 1):
+        fits = isinstance(turn, Mapping) and turn.keys() == {"role", "content"}
+        if not fits or turn["role"] not in get_args(Role) or not isinstance(turn["content"], str):
+            raise UsageError(f"message {number} is {reprlib.repr(turn)}, but {form}")
+    return [Message(turn["role"], turn["content"]) for turn in given]  # type: ignore[arg-type] # it was looked at
+
+
+def encode(tokenizer: Tokenizer, turns: Sequence[Message]) -> list[int]:
+    """The token ids that ask for the assistant's next turn, by the tokenizer's template. Raises as `render`."""
+    return tokenizer.encode_chat(render(tokenizer.chat_template, turns, tokenizer.special))
+
+
+def refuse_special(tokenizer: Tokenizer, name: str, what: str, text: str) -> None:
+    """Raises UsageError for text with a special token written out, which could end its turn and forge others.
+
+    name: the model's. what: the text as the error names it.
+    """
+    if found := tokenizer.special_in(text):
+        raise UsageError(
+            f"{what} holds {found[0]!r}, a special token of {name} that marks turns",
+            hint="leave it out, or put a space inside it",
+        )
+
+
+def before_special(tokenizer: Tokenizer, text: str) -> str:
+    """An answer up to a special token written out in it, which would be read as one in the next turn's prompt."""
+    return text[: min((max(text.find(token), 0) for token in tokenizer.special_in(text)), default=len(text))]
 
 
 def render(template: str, messages: Sequence[Message], special: Mapping[str, str]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CapabilityError, UsageError, WeightsError
+from zoo.modality import chat
 from zoo.modality.text import Finish, TextControls, TextPiece, TextSample, TextWriter
 from zoo.model import Model
 from zoo.noise import Noise
@@ -93,6 +94,59 @@ class TextModel(Model):
             prompts, [tokens_of[text] for text in prompts], noise, asked, tokenizer, batch_size
         )
 
+    def generate(
+        self,
+        prompt: str | None = None,
+        *,
+        seed: int = 0,
+        controls: TextControls | None = None,
+        **settings: Any,
+    ) -> str:
+        """What the model writes after one prompt, without the prompt: the text of sample 0; see `stream`."""
+        if prompt is not None and not isinstance(prompt, str):
+            raise UsageError(
+                f"prompt is {reprlib.repr(prompt)}, but must be text", hint="`sample` takes several prompts"
+            )
+        [sample] = self.samples(prompt, seed=seed, controls=self.asked(controls, settings))
+        return sample.text
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        seed: int = 0,
+        controls: TextControls | None = None,
+        **settings: Any,
+    ) -> str:
+        """The assistant's next turn in a conversation, by the model's own chat template.
+
+        messages: every turn so far, {"role": "system", "user" or "assistant", "content": text} each; nothing of an
+        earlier call is remembered. The reply ends before a special token written out, so it may be put into the next
+        call's messages as it is. controls, or its fields as keywords: see `zoo.modality.text.TextControls`; a prompt
+        and what belongs to it has no meaning here.
+        Raises CapabilityError for a model without a template; UsageError for a bad setting, for messages that are
+        none, hold a special token or leave no room for an answer, and what `zoo.modality.chat.render` raises.
+        """
+        tokenizer = self._tokenizer()
+        if not tokenizer.chat_template:
+            raise CapabilityError(
+                f"{self.name} is a base model without a chat template", hint="`generate` continues a text"
+            )
+        if refused := sorted(settings.keys() & set(chat.WITHOUT)):
+            raise UsageError(f"chat with {self.name}: {refused[0]} has no meaning in a chat")
+        asked, turns = self.asked(controls, settings), chat.messages(messages)
+        for number, turn in enumerate(turns, 1):
+            chat.refuse_special(tokenizer, self.name, f"message {number}", turn.content)
+        tokens, room = chat.encode(tokenizer, turns), self.room(asked)
+        if len(tokens) + room > self.context:
+            raise UsageError(
+                f"the messages make {len(tokens):,} tokens, but with {room:,} left for the answer the context of"
+                f" {self.name} takes {self.context - room:,}",
+                hint="leave out the oldest messages, or lower max_tokens",
+            )
+        pieces = self.stream_tokens(tokens, seed=seed, controls=asked)
+        return chat.before_special(tokenizer, "".join(piece.text for piece in pieces))
+
     def stream_tokens(
         self, prompt: Sequence[int], *, seed: int = 0, controls: TextControls
     ) -> Iterator[TextPiece]:
@@ -113,7 +167,7 @@ class TextModel(Model):
         tokens = tokenizer.encode(text) or list(tokenizer.start)
         context = self.context
         if len(tokens) >= context and controls.truncate == "left":
-            room = min(controls.max_tokens, context // 2)
+            room = self.room(controls)
             front = tokenizer.encode("")
             tokens = front + tokens[len(tokens) - (context - room - len(front)) :]
         self._check(tokens)
@@ -123,6 +177,10 @@ class TextModel(Model):
     def context(self) -> int:
         """The most tokens a text may have."""
         return int(self.network.context)  # type: ignore[arg-type]
+
+    def room(self, controls: TextControls) -> int:
+        """How many tokens of the context are kept for an answer where there is too much to read."""
+        return min(controls.max_tokens, self.context // 2)
 
     def _check(self, tokens: Sequence[int]) -> None:
         """The network can read these ids, and has room for one more."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.errors import CapabilityError, UsageError, ZooError
+from zoo.modality.chat import WITHOUT
 from zoo.modality.text import TextControls
 from zoo.targets import Target
 from zoo_cli import flags, model_options, options, terminal
@@ -23,10 +24,6 @@ HELP = """Talk with a text model.
 Each line is a turn; the answer streams. /reset forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an
 answer. Standard input may be a pipe.
 """
-NOT_IN_CHAT = ("prompt", "truncate", "logprobs")
-"""Controls without a meaning here: the turns are the prompt, the oldest are dropped when the context is full, and an
-answer is text."""
-
 _PROMPT = "> "
 
 
@@ -37,7 +34,7 @@ def register(app: typer.Typer, words: Sequence[str]) -> None:
     panel = "Controls" if target is None else f"Controls of {terminal.for_help(target.name)}"
     command = functools.partial(_chat, target, controls)
     app.command("chat", help=HELP)(
-        flags.with_settings(command, controls, into="asked", panel=panel, without=NOT_IN_CHAT)
+        flags.with_settings(command, controls, into="asked", panel=panel, without=WITHOUT)
     )
 
 
