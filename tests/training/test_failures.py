@@ -161,7 +161,8 @@ def test_a_file_in_the_folders_place_is_refused_even_with_force(works, tmp_path,
 def test_with_force_what_was_there_is_given_up(works, begun, tmp_path):
     run, before = begun
     (run / "letters.txt").write_text("mine")
-    assert main(commands.new(works, run, "--steps", "1", "--batch-size", "2", "--seed", "7", "--force")) == 0
+    words = commands.new(works, run, "--steps", "1", "--batch-size", "2", "--seed", "7", "--force", "--yes")
+    assert main(words) == 0
     after = contents(run)
     assert (run / "letters.txt").exists() is False
     assert after.keys() != before.keys()

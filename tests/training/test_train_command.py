@@ -83,9 +83,8 @@ def test_a_finished_run_is_resumed_to_no_further_step(works, tmp_path, capsys):
     [
         ([], "say what to train: a model, a family such as gpt2, or --recipe FILE"),
         (["gpt2", "--set", "plan.step=3"], "there is no setting 'step'; did you mean 'steps'?"),
-        (["gpt2", "--resume"], "it takes no START, --recipe, --force or settings"),
-        (["--resume", "--steps", "3"], "it takes no START, --recipe, --force or settings"),
-        (["--resume", "--force"], "it takes no START, --recipe, --force or settings"),
+        (["gpt2", "--resume"], "it takes no START, --recipe or --force"),
+        (["--resume", "--force"], "it takes no START, --recipe or --force"),
         (["gpt2", "--steps", "3", "--epochs", "2"], "--steps and --epochs both say how long to train"),
         (["gpt2", "--epochs", "0"], "epochs is 0.0, but must be above 0"),
         (["gpt2", "--batch-size", "3", "--set", "plan.accumulation=2"], "must be a multiple of 2"),

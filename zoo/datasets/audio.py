@@ -16,7 +16,7 @@ from torch import nn
 from zoo.datasets import audio_files, previews
 from zoo.datasets.arrays import ArrayRows, Pile, Selection, config_settings, held_out_loss
 from zoo.datasets.source import Member, Source
-from zoo.datasets.split import split_rows
+from zoo.datasets.split import split_rows, split_seed
 from zoo.errors import DataError
 from zoo.family import Family
 from zoo.settings import Settings, setting
@@ -39,6 +39,7 @@ class AudioRules(Settings):
     held_out_share: float = setting(
         0.05, help="share of the recordings that the seed holds out", minimum=0.0, maximum=0.9
     )
+    split_seed: int | None = split_seed()
 
     @property
     def samples(self) -> int:

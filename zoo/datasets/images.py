@@ -17,7 +17,7 @@ from zoo.datasets import image_files, previews
 from zoo.datasets.arrays import ArrayRows, Selection, config_settings, held_out_loss
 from zoo.datasets.image_files import Images
 from zoo.datasets.source import Source
-from zoo.datasets.split import split_rows
+from zoo.datasets.split import split_rows, split_seed
 from zoo.errors import DataError
 from zoo.family import Family
 from zoo.settings import Settings, setting
@@ -45,6 +45,7 @@ class ImageRules(Settings):
     held_out_share: float = setting(
         0.05, help="share of the images that the seed holds out", minimum=0.0, maximum=0.9
     )
+    split_seed: int | None = split_seed()
 
 
 def read(source: Source, rules: ImageRules, seed: int) -> ImageMaterial:

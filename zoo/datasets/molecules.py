@@ -16,7 +16,7 @@ from zoo.datasets import previews, smiles
 from zoo.datasets.arrays import ArrayRows, Pile, Selection, config_settings, held_out_loss
 from zoo.datasets.smiles import END, START, Vocabulary
 from zoo.datasets.source import Source
-from zoo.datasets.split import split_rows
+from zoo.datasets.split import split_rows, split_seed
 from zoo.errors import DataError
 from zoo.family import Family
 from zoo.settings import Settings, setting
@@ -36,6 +36,7 @@ class MoleculeRules(Settings):
     held_out_share: float = setting(
         0.05, help="share of the molecules that the seed holds out", minimum=0.0, maximum=0.9
     )
+    split_seed: int | None = split_seed()
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,7 @@ def rules_class(modality: str) -> type:
 
 
 def read(modality: str, source: str, rules: Any, seed: int, *, offline: bool = False) -> Material:
-    """The data that a person means by `source`, read by the rules and divided by the seed.
+    """The data that a person means by `source`, read by the rules and divided by their seed, else by this one.
 
     source: see `zoo.datasets.source.find`. rules: of `rules_class(modality)`.
     Raises CapabilityError for a modality that is not trained on, DataError for data that cannot be used, UsageError
@@ -41,8 +41,13 @@ def read(modality: str, source: str, rules: Any, seed: int, *, offline: bool = F
     """
     module, _ = _reader(modality)
     found = locate(modality, source, offline=offline)
-    material: Material = importlib.import_module(module).read(found, rules, seed)
+    material: Material = importlib.import_module(module).read(found, rules, dividing_seed(rules, seed))
     return material
+
+
+def dividing_seed(rules: Any, seed: int) -> int:
+    """The seed that draws what is held out: the rules' own, else the plan's."""
+    return seed if rules.split_seed is None else int(rules.split_seed)
 
 
 def locate(modality: str, source: str, *, offline: bool = False) -> Source:

@@ -22,6 +22,7 @@ from zoo.datasets.sequence_files import Sequences, Wanted
 from zoo.datasets.sequence_passes import SequencePasses
 from zoo.datasets.sequence_split import Part, cut, divided, in_runs, named
 from zoo.datasets.source import Source
+from zoo.datasets.split import split_seed
 from zoo.datasets.table_columns import Columns, few, standardised
 from zoo.errors import CapabilityError, DataError, UsageError, ZooWarning
 from zoo.family import Family
@@ -71,6 +72,7 @@ class SequenceRules(Settings):
         minimum=0.0,
         maximum=0.9,
     )
+    split_seed: int | None = split_seed()
 
 
 def read(source: Source, rules: SequenceRules, seed: int) -> SequenceMaterial:

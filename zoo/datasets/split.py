@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from zoo.errors import DataError
 from zoo.noise import Noise
+from zoo.settings import setting
+
+
+def split_seed() -> Any:
+    """The setting of every modality's rules that keeps what is held out where it is when the plan's seed changes."""
+    return setting(None, help="seed of what is held out; the plan's when unset", minimum=0, maximum=2**63 - 1)
 
 
 def split_rows(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

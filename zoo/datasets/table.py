@@ -26,7 +26,7 @@ from zoo.datasets.arrays import (
 from zoo.datasets.images import grid
 from zoo.datasets.passes import RowPasses, Team
 from zoo.datasets.source import Source
-from zoo.datasets.split import split_rows
+from zoo.datasets.split import split_rows, split_seed
 from zoo.datasets.table_columns import (
     COLUMNS,
     Columns,
@@ -61,6 +61,7 @@ class TableRules(Settings):
     held_out_share: float = setting(
         0.05, help="share of the rows that the seed holds out", minimum=0.0, maximum=0.9
     )
+    split_seed: int | None = split_seed()
 
 
 def read(source: Source, rules: TableRules, seed: int) -> TableMaterial:

@@ -15,7 +15,7 @@ from zoo.datasets import token_cache
 from zoo.datasets.documents import Document, of_files
 from zoo.datasets.encoding import encode, with_start
 from zoo.datasets.source import Source
-from zoo.datasets.split import split_rows
+from zoo.datasets.split import split_rows, split_seed
 from zoo.errors import DataError, UsageError
 from zoo.noise import Noise
 from zoo.settings import Settings, setting
@@ -52,6 +52,7 @@ class TextRules(Settings):
     held_out_share: float = setting(
         0.05, help="share that the seed draws when none is named", minimum=0.0, maximum=0.9
     )
+    split_seed: int | None = split_seed()
     held_out_characters: int = setting(
         4_000_000, help="most held-out text to measure on", minimum=1, unit="characters"
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.datasets import hub_rows
+from zoo.datasets import hub_rows, reading
 from zoo.datasets.corpus import first_characters
 from zoo.datasets.documents import Document, of_files
 from zoo.datasets.row_corpus import RowCorpus
@@ -74,8 +74,8 @@ def of_run(folder: Path | None, name: str, *, offline: bool = False) -> HeldOut:
     DataError when the data cannot be read.
     """
     said = recipe_of(folder, name)
-    source, seed = find(said.source, offline=offline), _seed(said, name)
-    rules = _text_rules(said.data, name)
+    source, rules = find(said.source, offline=offline), _text_rules(said.data, name)
+    seed = reading.dividing_seed(rules, _seed(said, name))
     if hub_rows.has_rows(source):
         texts = RowCorpus(hub_rows.settle(source), rules, seed).measured()
         documents = tuple(Document(f"held out {number}", text) for number, text in enumerate(texts, 1))
@@ -116,6 +116,5 @@ def _seed(said: Recipe, name: str) -> int:
 
 def _text_rules(said: Any, name: str) -> Any:
     from zoo import settings
-    from zoo.datasets import reading
 
     return settings.make(reading.rules_class("text"), dict(said), what=f"data in the recipe of {name}")

@@ -84,8 +84,9 @@ def _of_run(model: Model, offline: bool) -> Any:
     what = f"in the recipe of {model.name}"
     rules: Any = settings.make(reading.rules_class(modality), dict(said.data), what=f"data {what}")
     plan: Any = settings.make(model.family.resolve("plan"), said.plan, what=f"plan {what}")
-    material = reading.read(modality, said.source, rules, plan.seed, offline=offline)
-    return Measured(f"held out of {said.source}", (material,), plan.seed)
+    seed = reading.dividing_seed(rules, plan.seed)
+    material = reading.read(modality, said.source, rules, seed, offline=offline)
+    return Measured(f"held out of {said.source}", (material,), seed)
 
 
 def _table(model: TableModel, name: str, weights: str | None, offline: bool) -> TableMaterial:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from zoo import settings
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, TrainingError, UsageError
 from zoo.registry.reading import read_yaml
 
 SCHEMA = 1
@@ -113,3 +113,41 @@ def changed(
         changes: dict[str, Any] = {section: {**said, key: value}}
         recipe = replace(recipe, **changes)
     return recipe
+
+
+def require_unedited(path: Path, went_by: Mapping[str, Any], whole: Recipe, changes: Sequence[str]) -> None:
+    """Raises TrainingError when a run's recipe says otherwise than what the run went by, naming each setting.
+
+    went_by: as `to_plain` of a shareable recipe; empty when it is not known. whole: the recipe of now, with every
+    setting. changes: assignments, whose settings may differ. Where the data lies is left out: its fingerprint tells.
+    """
+    before, after = _flat(went_by), _flat(to_plain(shareable(whole)))
+    meant = {change.partition("=")[0].strip() for change in changes}
+    edited = [name for name in after if name in before and before[name] != after[name] and name not in meant]
+    if not edited:
+        return
+    told = ", ".join(f"{name} was {before[name]!r} and is {after[name]!r}" for name in edited)
+    allowed = " ".join(f"--set {name}={_typed(after[name])}" for name in edited if name != "start")
+    raise TrainingError(
+        f"{path} was changed since the run began: {told}",
+        hint="put back what was there" + (f", or go on with the change: {allowed}" if allowed else ""),
+    )
+
+
+def _typed(value: Any) -> str:
+    """A value as --set takes it."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _flat(said: Mapping[str, Any]) -> dict[str, Any]:
+    sections = {name: said.get(name) for name in ("config", "data", "plan")}
+    found = {
+        f"{section}.{name}": list(value) if isinstance(value, tuple) else value
+        for section, content in sections.items()
+        if isinstance(content, Mapping)
+        for name, value in content.items()
+    }
+    found.pop(f"data.{SOURCE}", None)
+    return {"start": said["start"], **found} if "start" in said else found

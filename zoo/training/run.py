@@ -7,6 +7,8 @@ RUN/run.json            versions, device, and the fingerprint of the data
 RUN/metrics.jsonl       one line a step
 RUN/previews/           samples drawn on the way
 RUN/checkpoints/        where to go on from
+
+See `zoo.training.folder` for what else is there while it is written to.
 """
 
 from __future__ import annotations
@@ -15,11 +17,8 @@ import contextlib
 import dataclasses
 import json
 import math
-import secrets
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,14 @@ from torch import nn
 
 from zoo import settings
 from zoo.datasets import reading
+from zoo.datasets import source as sources
 from zoo.datasets.material import Material
-from zoo.errors import TrainingError, UsageError, ZooWarning
+from zoo.datasets.previews import write
+from zoo.errors import TrainingError, UsageError, ZooError
 from zoo.training import checkpoint, processes, recipe, start, versions
+from zoo.training.checkpoint import Checkpoint
 from zoo.training.fitting import Fitter, fit
+from zoo.training.folder import ABOUT, FILES, RECIPE, Held, claim, is_ours, replaced, require_expendable, take
 from zoo.training.learner import Learner
 from zoo.training.loop import train
 from zoo.training.outputs import METRICS, continued, keep, keep_best, line, preview
@@ -41,8 +44,7 @@ from zoo.training.recipe import Recipe
 from zoo.training.start import Start
 from zoo.training.step import Step
 
-RECIPE = "recipe.yaml"
-ABOUT = "run.json"
+_GOES_BY = "recipe"  # in run.json
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Run:
     best_step: after which step that was; 0 before.
 
     learner, rows: a `Learner` of rows by number, or a `Fitter` of passes over all of them.
+    held: the folder, in the process that writes to it.
     """
 
     folder: Path
@@ -64,6 +67,12 @@ class Run:
     best: float = math.inf
     measure: str = ""
     best_step: int = 0
+    held: Held | None = None
+
+    def close(self) -> None:
+        """Let other processes write to the folder; without a step, it is as it was before `begin`."""
+        if self.held is not None:
+            self.held.close()
 
     @property
     def parameters(self) -> int:
@@ -88,159 +97,181 @@ def begin(
 ) -> Run:
     """Read the data, make or load the network with what it needs, and write down the whole recipe.
 
-    folder: new or empty, or with `force` one whose content is given up; as it was before when this raises.
-    Of several processes, all call this and one writes. Raises UsageError, DataError, and what finding and loading a
-    model raises.
+    folder: new or empty, or with `force` one whose content is given up once the run has made a step; as it was before
+    when this raises, or when the first step fails. No other process can write to it until `Run.close`.
+    Of several processes, all call this and one writes. Raises UsageError, DataError, TrainingError for a folder that
+    another process writes to, and what finding and loading a model raises.
     """
     state = processes.state(device)
     if not processes.is_main():
         processes.wait()
-        return _opened(folder, device, offline)
+        return _opened(recipe.read(folder / RECIPE), None, folder, device, offline)
     if not wanted.source:
         raise UsageError("say what to train on: --data, or data.source in the recipe")
     origin = start.find(wanted.start, offline=offline)
-    rules: Any = settings.make(
-        reading.rules_class(origin.family.modality), dict(wanted.data), what=f"data of {wanted.start}"
-    )
-    _check_config(origin, wanted)
-    plan = _plan(origin, wanted)
+    rules = start.rules(origin, wanted)
+    start.config(origin, wanted)
+    plan = start.plan(origin, wanted)
     if isinstance(plan, Plan):
         plan.share(state.num_processes)
-    with _new(folder, force=force):
-        material = reading.read(origin.family.modality, wanted.source, rules, plan.seed, offline=offline)
-        if origin.model is None:
-            material.learn(folder)
-        for name, path in start.companions(origin, offline=offline).items():
-            shutil.copyfile(path, folder / name)
-        whole = dataclasses.replace(wanted, data=settings.plain(rules))
-        run = _prepare(whole, origin, material, folder, device, offline)
-        about = versions.about(run.origin.plugin, device, run.rows.fingerprint, run.material.summary)
-        (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        (folder / RECIPE).write_text(recipe.to_yaml(run.recipe), encoding="utf-8")
+    if force:
+        _require_outside(folder, wanted, origin)
+    held = claim(folder, force=force)
+    try:
+        run = _begun(wanted, origin, rules, folder, device, offline)
+    except BaseException:
+        held.close()
+        raise
+    run.held = held
     processes.wait()
     return run
 
 
-@contextmanager
-def _new(folder: Path, *, force: bool) -> Iterator[None]:
-    """The folder, empty; when the body raises it is as it was, and the run can be begun once more."""
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not force)):
-        begun = (folder / RECIPE).is_file()
-        ways = "go on there with --resume, give it up with --force, or name another"
-        raise UsageError(
-            f"{folder} is not an empty folder", hint=ways if begun else "name another, or --force"
-        )
-    old = None
-    if folder.exists():
-        old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
-        folder.replace(old)
-    try:
-        folder.mkdir(parents=True)
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        if old is not None:
-            old.replace(folder)
-        raise
-    if old is not None:
-        shutil.rmtree(old)
+def _begun(wanted: Recipe, origin: Start, rules: Any, folder: Path, device: str, offline: bool) -> Run:
+    """The run, with what it leaves in its folder before the first step."""
+    modality, seed = origin.family.modality, start.plan(origin, wanted).seed
+    rules = dataclasses.replace(rules, split_seed=reading.dividing_seed(rules, seed))
+    material = reading.read(modality, wanted.source, rules, seed, offline=offline)
+    if origin.model is None:
+        material.learn(folder)
+    for name, path in start.companions(origin, offline=offline).items():
+        shutil.copyfile(path, folder / name)
+    whole = dataclasses.replace(wanted, data=settings.plain(rules))
+    run = _prepare(whole, origin, material, folder, device, offline)
+    about = versions.about(run.origin.plugin, device, run.rows.fingerprint, run.material.summary)
+    _write_down(run, {**about, FILES: sorted(_beside(folder))})
+    return run
 
 
-def abandon(run: Run) -> None:
-    """Remove the folder of a run that failed before its first step: there is nothing in it to go on from."""
-    if run.learner.step == 0:
-        shutil.rmtree(run.folder)
+def _require_outside(folder: Path, wanted: Recipe, origin: Start) -> None:
+    """Raises UsageError when what is trained from or on lies in the folder whose content is given up."""
+    require_expendable(folder)
+    needed = {
+        wanted.start: origin.model.folder if origin.model is not None else None,
+        wanted.source: sources.find(wanted.source).path,
+    }
+    for name, path in needed.items():
+        if path is not None and path.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"{name} is in {folder}, which --force empties", hint="name another folder with -o"
+            )
 
 
-def resume(folder: Path, *, device: str = "auto", offline: bool = False, source: str = "") -> Run:
+def _write_down(run: Run, about: Mapping[str, Any]) -> None:
+    """The recipe: for people, who may change it, and in run.json as the run goes by it, to tell what they did."""
+    said = {**about, _GOES_BY: recipe.to_plain(recipe.shareable(run.recipe))}
+    write(run.folder / ABOUT, (json.dumps(said, indent=1) + "\n").encode())
+    write(run.folder / RECIPE, recipe.to_yaml(run.recipe).encode())
+
+
+def resume(
+    folder: Path,
+    *,
+    device: str = "auto",
+    offline: bool = False,
+    source: str = "",
+    changes: Sequence[str] = (),
+) -> Run:
     """The run of a folder, where its newest checkpoint that holds was; at step 0 when there is none.
 
-    source: where the data is now, when it has been moved. Raises TrainingError when the folder holds no run, when the
-    run keeps no checkpoints, or when the data is other than that trained on. Warns of checkpoints that are damaged.
+    What it started from is needed only while there is no checkpoint. source: where the data is now, when it has been
+    moved. changes: settings that are other from here on, such as "plan.steps=900".
+    Raises TrainingError when the folder holds no run or another process writes to it, when the run keeps no
+    checkpoints, when its recipe says what neither the run went by nor `changes` say, or when the data is other than
+    that trained on. Warns of checkpoints that are damaged.
     """
     processes.state(device)
-    run = _opened(folder, device, offline, source)
-    about = _about(folder)
-    versions.warn_of_change(about, run.origin.plugin)
+    if not (folder / RECIPE).is_file():
+        hint = "start one without --resume, in a new or empty folder"
+        if left := replaced(folder):
+            hint = f"{left[0]} has what was here before a run with --force was killed: move it back"
+        raise TrainingError(f"{folder} has no {RECIPE}, so there is no run to go on with", hint=hint)
+    held = take(folder) if processes.is_main() else None
+    try:
+        run = _resumed(folder, device, offline, source, changes)
+    except BaseException:
+        if held is not None:
+            held.close()
+        raise
+    run.held = held
+    return run
+
+
+def _resumed(folder: Path, device: str, offline: bool, source: str, changes: Sequence[str]) -> Run:
+    about, said = versions.read(folder / ABOUT), recipe.read(folder / RECIPE)
     found = checkpoint.newest(folder)
-    if found is None and not run.plan.checkpoint_every:
+    origin = _origin(folder, said, found, offline)
+    if found is None and not start.plan(origin, said).checkpoint_every:
         raise TrainingError(
             f"{folder} keeps no checkpoints to go on from: its plan.checkpoint_every is 0",
             hint=f"begin it again in another folder: --recipe {folder / RECIPE}",
         )
-    trained_on = (
-        found.notes["data"] if found else about.get("data", {}).get("fingerprint", run.rows.fingerprint)
-    )
-    if trained_on != run.rows.fingerprint:
+    known = about.get(_GOES_BY) or (found.notes.get("recipe") if found else None)
+    went_by = known if isinstance(known, dict) else {}
+    wanted = _accepted(said, went_by, origin, changes, folder / RECIPE)
+    run = _opened(dataclasses.replace(wanted, source=source or said.source), origin, folder, device, offline)
+    versions.warn_of_change(about, run.origin.plugin)
+    trained_on = found.notes["data"] if found else about.get("data", {}).get("fingerprint")
+    if trained_on not in (None, run.rows.fingerprint):
         raise TrainingError(
             f"{run.recipe.source} is not the data that {folder} was trained on",
-            hint="--data says where that is now",
+            hint="--data says where that is now; what it is read by cannot change",
         )
     if found is not None:
-        try:
-            run.learner.restore(checkpoint.read(found), found.step, found.notes)
-        except TrainingError as error:
-            raise TrainingError(f"{found.path}: {error}", hint=error.hint) from error
-        run.best, run.measure = float(found.notes["best"]), str(found.notes["measure_name"])
-        run.best_step = int(found.notes.get("best_step", 0))
+        _restore(run, found)
+    if changes and processes.is_main():
+        _write_down(run, about)
     return run
 
 
-def _about(folder: Path) -> dict[str, Any]:
-    """What run.json says: it is there for people and to compare, so a run can do without."""
-    path = folder / ABOUT
+def _origin(folder: Path, said: Recipe, found: Checkpoint | None, offline: bool) -> Start:
+    if found is not None:
+        return start.of_checkpoint(found.path / checkpoint.WEIGHTS)
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError):
-        said = None
-    if isinstance(said, dict):
-        return said
-    warnings.warn(f"{path} cannot be read: versions and data are not compared", ZooWarning, stacklevel=3)
-    return {}
+        return start.find(said.start, offline=offline)
+    except ZooError as error:
+        raise TrainingError(
+            f"{folder} has no checkpoint yet, so it needs what it starts from: {error}", hint=error.hint
+        ) from error
 
 
-def _opened(folder: Path, device: str, offline: bool, source: str = "") -> Run:
+def _accepted(
+    said: Recipe, went_by: Mapping[str, Any], origin: Start, changes: Sequence[str], path: Path
+) -> Recipe:
+    """The whole recipe with the changes. Raises TrainingError when it was edited otherwise since the run began."""
+    wanted = recipe.changed(said, changes, *start.classes(origin))
+    data, plan = went_by.get("data", {}), went_by.get("plan", {})
+    if "split_seed" not in data and "seed" in plan:  # an older run's: the plan's seed divided the data
+        wanted = dataclasses.replace(wanted, data={"split_seed": plan["seed"], **wanted.data})
+    whole = start.whole(origin, wanted)
+    recipe.require_unedited(path, went_by, whole, changes)
+    return whole
+
+
+def _restore(run: Run, found: Checkpoint) -> None:
+    try:
+        run.learner.restore(checkpoint.read(found), found.step, found.notes)
+    except TrainingError as error:
+        raise TrainingError(f"{found.path}: {error}", hint=error.hint) from error
+    run.best, run.measure = float(found.notes["best"]), str(found.notes["measure_name"])
+    run.best_step = int(found.notes.get("best_step", 0))
+
+
+def _opened(wanted: Recipe, origin: Start | None, folder: Path, device: str, offline: bool) -> Run:
     """The run of a folder at step 0."""
-    if not (folder / RECIPE).is_file():
-        hint = "start one without --resume, in a new or empty folder"
-        raise TrainingError(f"{folder} has no {RECIPE}, so there is no run to go on with", hint=hint)
-    wanted = recipe.read(folder / RECIPE)
-    if source:
-        wanted = dataclasses.replace(wanted, source=source)
-    origin = start.find(wanted.start, offline=offline)
-    modality = origin.family.modality
-    rules: Any = settings.make(
-        reading.rules_class(modality), dict(wanted.data), what=f"data of {wanted.start}"
-    )
-    seed = _plan(origin, wanted).seed
-    material = reading.read(modality, wanted.source, rules, seed, offline=offline)
+    origin = origin or start.find(wanted.start, offline=offline)
+    rules, seed = start.rules(origin, wanted), start.plan(origin, wanted).seed
+    material = reading.read(origin.family.modality, wanted.source, rules, seed, offline=offline)
     return _prepare(wanted, origin, material, folder, device, offline)
-
-
-def _check_config(origin: Start, wanted: Recipe) -> Any:
-    said = {**origin.config, **wanted.config}
-    return settings.make(origin.family.resolve("config"), said, what=f"config of {wanted.start}")
-
-
-def _plan(origin: Start, wanted: Recipe) -> Plan | FitPlan:
-    """The plan in the settings class that the family is trained by."""
-    made: Plan | FitPlan = settings.make(
-        origin.family.resolve("plan"), wanted.plan, what=f"plan of {wanted.start}"
-    )
-    return made
 
 
 def _prepare(
     wanted: Recipe, origin: Start, material: Material, folder: Path, device: str, offline: bool
 ) -> Run:
-    beside = {path.name: path for path in folder.iterdir() if path.is_file() and not _is_ours(path.name)}
-    decided = material.bind(origin.family, beside)
-    _require_fitting(origin, decided, wanted)
+    decided = material.bind(origin.family, _beside(folder))
+    start.require_fitting(origin, decided, wanted)
     wanted = dataclasses.replace(wanted, config={**wanted.config, **decided})
-    config = _check_config(origin, wanted)
-    plan = _plan(origin, wanted)
+    config, plan = start.config(origin, wanted), start.plan(origin, wanted)
     start.require_same_shape(origin, config)
     network = start.network(origin, config, plan.seed, offline=offline)
     learner: Any  # whichever it is, with the rows that it takes
@@ -266,33 +297,19 @@ def _moved(network: nn.Module, device: torch.device) -> nn.Module:
     return network.to(device)
 
 
-def _require_fitting(origin: Start, decided: Mapping[str, Any], wanted: Recipe) -> None:
-    """A model with weights keeps its shape, so its data must have it; nor is what a person sets set otherwise."""
-    for name, value in decided.items():
-        made_for = origin.config.get(name, value) if origin.model is not None else value
-        if made_for != value:
-            raise UsageError(
-                f"{wanted.source} has {name} {value}, but {wanted.start} was made for {name} {made_for}",
-                hint="change how the data is read with --set data..., or train a new network of the family",
-            )
-        if (asked := wanted.config.get(name, value)) != value:
-            raise UsageError(
-                f"config.{name} is {asked!r}, but {wanted.source} decides that it is {value!r}",
-                hint=f"leave config.{name} out, or change how the data is read with --set data...",
-            )
-
-
-def _is_ours(name: str) -> bool:
-    return name in (RECIPE, ABOUT, METRICS) or ".safetensors" in name
+def _beside(folder: Path) -> dict[str, Path]:
+    """The files beside the weights, such as a tokenizer's."""
+    return {path.name: path for path in folder.iterdir() if path.is_file() and not is_ours(path.name)}
 
 
 def steps(run: Run) -> Iterator[Step]:
     """Train, yielding each step once what it brought is on the disk. Whoever stops asking can resume later.
 
     Raises TrainingError when a loss is not finite or memory runs out; the best weights and the last checkpoint stay.
+    When the first step of a new run fails, its folder is as it was before `begin`.
     """
     plan, writes = run.plan, processes.is_main()
-    with contextlib.ExitStack() as stack:
+    with contextlib.closing(run), contextlib.ExitStack() as stack:
         log = None
         if writes:
             path = continued(run.folder / METRICS, run.learner.step)
@@ -305,6 +322,8 @@ def steps(run: Run) -> Iterator[Step]:
                 keep(run, step)
             if plan.preview_every and step.due(plan.preview_every):
                 preview(run, step)
+            if run.held is not None:
+                run.held.settle()
             yield step
 
 

@@ -12,11 +12,14 @@ import torch
 from torch import nn
 
 from zoo import api, plugins, settings, targets
-from zoo.errors import CapabilityError, PluginError, UnknownModelError, UsageError
+from zoo.datasets import reading
+from zoo.errors import CapabilityError, PluginError, TrainingError, UnknownModelError, UsageError
 from zoo.family import Family
 from zoo.targets import Target
-from zoo.training.plan import FitPlan
+from zoo.training.plan import FitPlan, Plan
+from zoo.training.recipe import Recipe
 from zoo.weights.load import build_on_meta
+from zoo.weights.tensors import zoo_metadata
 
 _MOST_BYTES = 150_000_000  # of a tokenizer's file; a vocabulary of 262,144 tokens takes 35 MB
 
@@ -41,6 +44,17 @@ def find(name: str, *, offline: bool = False) -> Start:
     Raises UnknownModelError; PluginError for a family name of two plugins.
     """
     return _family(name) or _model(name, offline)
+
+
+def of_checkpoint(weights: Path) -> Start:
+    """What a run goes on from: a network like that of its checkpoint, which holds all that training changes.
+
+    So what the run began from may be gone. Raises TrainingError for weights that the zoo did not write.
+    """
+    said = zoo_metadata(weights)
+    if said is None:
+        raise TrainingError(f"{weights} does not say of which family it is")
+    return Start(said.plugin, plugins.family(said.plugin, said.family), said.config)
 
 
 def _family(name: str) -> Start | None:
@@ -77,6 +91,57 @@ def companions(start: Start, *, offline: bool = False) -> dict[str, Path]:
         and not name.endswith(".index.json")  # it lists shards of weights
         and path.stat().st_size <= _MOST_BYTES
     }
+
+
+def config(start: Start, wanted: Recipe) -> Any:
+    """The settings of the network, checked."""
+    said = {**start.config, **wanted.config}
+    return settings.make(start.family.resolve("config"), said, what=f"config of {wanted.start}")
+
+
+def rules(start: Start, wanted: Recipe) -> Any:
+    """How the data is read, in the settings class of the family's modality."""
+    kind = reading.rules_class(start.family.modality)
+    return settings.make(kind, dict(wanted.data), what=f"data of {wanted.start}")
+
+
+def plan(start: Start, wanted: Recipe) -> Plan | FitPlan:
+    """The plan in the settings class that the family is trained by."""
+    kind = start.family.resolve("plan")
+    made: Plan | FitPlan = settings.make(kind, wanted.plan, what=f"plan of {wanted.start}")
+    return made
+
+
+def classes(start: Start) -> tuple[type, type, type]:
+    """The settings classes of config, data and plan."""
+    family = start.family
+    return family.resolve("config"), reading.rules_class(family.modality), family.resolve("plan")
+
+
+def whole(start: Start, wanted: Recipe) -> Recipe:
+    """The recipe with every setting written out."""
+    return dataclasses.replace(
+        wanted,
+        config=settings.plain(config(start, wanted)),
+        data=settings.plain(rules(start, wanted)),
+        plan=settings.plain(plan(start, wanted)),
+    )
+
+
+def require_fitting(start: Start, decided: Mapping[str, Any], wanted: Recipe) -> None:
+    """Raises UsageError when the data decides settings of the network otherwise than a person or the model does."""
+    for name, value in decided.items():
+        made_for = start.config.get(name, value) if start.model is not None else value
+        if made_for != value:
+            raise UsageError(
+                f"{wanted.source} has {name} {value}, but {wanted.start} was made for {name} {made_for}",
+                hint="change how the data is read with --set data..., or train a new network of the family",
+            )
+        if (asked := wanted.config.get(name, value)) != value:
+            raise UsageError(
+                f"config.{name} is {asked!r}, but {wanted.source} decides that it is {value!r}",
+                hint=f"leave config.{name} out, or change how the data is read with --set data...",
+            )
 
 
 def is_fitted(family: Family) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooWarning
@@ -25,6 +27,20 @@ def about(plugin: str, device: str, fingerprint: str, summary: str) -> dict[str,
         "processes": state.num_processes,
         "data": {"fingerprint": fingerprint, "summary": summary},
     }
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What run.json says. A run can do without: it is there for people and to compare."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        said = None
+    if isinstance(said, dict):
+        return said
+    warnings.warn(f"{path} cannot be read: versions and data are not compared", ZooWarning, stacklevel=3)
+    return {}
 
 
 def warn_of_change(said: Mapping[str, Any], plugin: str) -> None:

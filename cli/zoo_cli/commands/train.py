@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import UsageError
 from zoo_cli import completion, loading, options, terminal
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ HELP = """Train START on data, and write weights, recipe, metrics and checkpoint
 START is a model, whose weights are trained on, or a family such as gpt2 or gmm, of which a new network is made. What
 a family is fitted by, such as gmm and hmm by expectation maximisation, ends as soon as it has converged. The best
 weights on held-out data are kept; `zoo sample RUN` works as soon as there are some. What a recipe file says,
---set and the options after it change. Ctrl-C saves first; --resume goes on to the same weights.
+--set and the options after it change. Ctrl-C saves first; --resume goes on to the same weights, or by other settings
+where --set and the options say so.
 """
 
 
@@ -77,7 +79,9 @@ def _train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with RUN where it was stopped.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Give up what is in the folder RUN.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Give up what is in the folder RUN; asks if it is not a run.")
+    ] = False,
     processes: Annotated[
         int, typer.Option(metavar="N", min=1, help="Processes to share the work, one a GPU.")
     ] = 1,
@@ -89,6 +93,7 @@ def _train(
     ] = "auto",
     as_json: options.Json = False,
     quiet: options.Quiet = False,
+    yes: options.Yes = False,
     offline: options.Offline = False,
     _cache_dir: options.CacheDir = None,
 ) -> None:
@@ -106,27 +111,26 @@ def _train(
         *(["plan.epochs=none"] if steps else ()),  # those of a recipe
         *(f"plan.{name}={value}" for name, value in asked.items() if value is not None),
     ]
-    if resume and (start or recipe_file or assignments or force):
-        raise UsageError(
-            "--resume goes on with RUN as it was: it takes no START, --recipe, --force or settings"
-        )
+    if resume and (start or recipe_file or force):
+        raise UsageError("--resume goes on with RUN: it takes no START, --recipe or --force")
     if steps and epochs:
         raise UsageError("--steps and --epochs both say how long to train: leave one out")
-    if processes > 1 and not others.launched():
-        raise typer.Exit(_launched(processes, device))
     main = others.is_main()
+    if force and main:
+        _require_consent(output, yes=yes)
+    if processes > 1 and not others.launched():
+        raise typer.Exit(_launched(processes, device, answered=force))
     with _said_once(main), Stopping() as stopping, loading.warnings_shown(main):
         if resume:
-            run = training.resume(output, device=device, offline=offline, source=data or "")
+            run = training.resume(
+                output, device=device, offline=offline, source=data or "", changes=assignments
+            )
         else:
             wanted = _recipe(start, recipe_file, assignments, data, offline)
+            _say_what_is_kept(output, quiet=quiet or not (force and main))
             run = training.begin(wanted, output, device=device, offline=offline, force=force)
-        try:
+        with closing(run):
             last = _watch(run, stopping, quiet=quiet or not main, tensorboard=tensorboard)
-        except ZooError:
-            if main and not resume:
-                training.abandon(run)
-            raise
     others.finish()
     if stopping.asked and not run.finished:
         terminal.note(_how_to_resume(run), quiet=not main)
@@ -146,15 +150,43 @@ def _said_once(main: bool) -> Iterator[None]:
         raise
 
 
-def _launched(processes: int, device: str) -> int:
-    """This very command again, in so many processes; they tell themselves apart by what the launcher tells them."""
-    import sys
+def _require_consent(output: Path, *, yes: bool) -> None:
+    """Ask before what is not a run is given up. Raises UsageError for what never is, or if nobody can be asked."""
+    from zoo.training import folder
 
+    if not output.is_dir() or not folder.content(output):
+        return
+    folder.require_expendable(output)
+    strange = folder.strangers(output)
+    if not strange or yes:
+        return
+    named = ", ".join(strange[:3]) + (f" and {len(strange) - 3} more" if len(strange) > 3 else "")
+    if not terminal.is_terminal(sys.stdin):
+        raise UsageError(
+            f"{output} holds what is not of a run: {named}",
+            hint="add --yes to delete it, or name another folder",
+        )
+    if not terminal.confirm(f"{output} holds what is not of a run: {named}. Delete it all?", yes=False):
+        terminal.note("nothing was changed")
+        raise typer.Exit(1)
+
+
+def _say_what_is_kept(output: Path, *, quiet: bool) -> None:
+    from zoo.training import folder
+
+    if not quiet and output.is_dir() and folder.content(output):
+        kept = folder.will_replace(output)
+        terminal.note(f"what is in {output} now is kept in {kept} until the first step is made")
+
+
+def _launched(processes: int, device: str, *, answered: bool) -> int:
+    """This very command again, in so many processes; they tell themselves apart by what the launcher tells them."""
     import torch
 
     from zoo_cli import launching
 
-    return launching.launch(sys.argv[1:], processes, cpu=device == "cpu" or not torch.cuda.is_available())
+    words = [*sys.argv[1:], *(["--yes"] if answered else [])]
+    return launching.launch(words, processes, cpu=device == "cpu" or not torch.cuda.is_available())
 
 
 def _recipe(
