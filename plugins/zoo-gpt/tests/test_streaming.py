@@ -27,8 +27,13 @@ TEXTS = 1000
 
 
 def random_texts() -> list[str]:
+    """Of letters in the vocabularies below, and of any others but the one that SentencePiece writes for a space."""
     draw = random.Random(0)
-    return ["".join(draw.choices(LETTERS, k=draw.randint(1, 9))) for _ in range(TEXTS)]
+    every = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and code != ord("▁")]
+    return [
+        "".join(draw.choice(every if draw.random() < 0.2 else LETTERS) for _ in range(draw.randint(1, 9)))
+        for _ in range(TEXTS)
+    ]
 
 
 def byte_level() -> Tokenizer:
@@ -82,6 +87,17 @@ def wordpiece() -> Tokenizer:
     return tokenizer
 
 
+def word_ends() -> Tokenizer:
+    """As GPT-1's: the last token of a word says so, and a space follows where another one does."""
+    letters = [letter for letter in LETTERS if letter != "🚀"]
+    words = dict.fromkeys(["<unk>", *letters, *(f"{letter}</w>" for letter in letters)])
+    vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
+    return tokenizer
+
+
 def opened(backend: Tokenizer, folder: Path) -> GPTTokenizer:
     path = folder / "tokenizer.json"
     backend.save(str(path))
@@ -112,7 +128,7 @@ def test_tokens_of_bytes_stream_to_the_text_from_the_character_at_which_the_prom
     assert inside > TEXTS  # many a prompt ended within a character
 
 
-@pytest.mark.parametrize("make", [metaspace, wordpiece])
+@pytest.mark.parametrize("make", [metaspace, wordpiece, word_ends])
 def test_tokens_of_letters_stream_to_what_the_whole_has_after_the_prompt(make, tmp_path):
     tokenizer = opened(make(), tmp_path)
     for text in random_texts():
