@@ -112,7 +112,7 @@ def load_network(
         dtype=dtype_named(dtype),
         device=on,
     )
-    return network, files
+    return network, {**{path.name: path for path in stored}, **targets.companions(family, files)}
 
 
 def build(target: str, *, seed: int = 0, device: str = "auto", dtype: str = "float32") -> Model:

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.errors import PluginError
+from zoo.modality import CODEC_FILE
+
+CONFIG = "config.json"
+"""What a model is, for who has not its weights: the Hub's words, or under the key `zoo` this house's."""
 
 API_VERSION = 1
 """The plugin interface this core speaks. A plugin states the range it fits in `zoo_api`, such as (1, 1)."""
@@ -32,7 +36,9 @@ class Family:
     from_gguf: a function (metadata, {tensor name: shape}) of a GGUF file -> `zoo.weights.placement.GgufLayout`, or
         None when the file is of another architecture. Empty: no GGUF layout is known.
     tokenizer: for text, a function from {file name: path} to a `zoo.protocols.Tokenizer`, or None when the files
-        hold none.
+        hold none. It is given those of `companions`.
+    files: the small files beside the weights that a model is read from, by their full names, besides config.json and
+        its modality's own (`zoo.modality.CODEC_FILE`). No others are read, copied into a run, downloaded or pushed.
     plan: the settings class of a training run: `zoo.training.plan:Plan` for what learns by gradients,
         `zoo.training.plan:FitPlan` for a `zoo.protocols.Fittable`.
     describe: a function (network, names, mean, scale) -> `zoo.modality.description.Description`, which says in words
@@ -49,8 +55,14 @@ class Family:
     place: str = ""
     from_gguf: str = ""
     tokenizer: str = ""
+    files: tuple[str, ...] = ()
     plan: str = "zoo.training.plan:Plan"
     describe: str = ""
+
+    @property
+    def companions(self) -> frozenset[str]:
+        """The names of all small files beside the weights that a model of this family is read from."""
+        return frozenset(filter(None, (CONFIG, CODEC_FILE.get(self.modality), *self.files)))
 
     def resolve(self, field: str) -> Any:
         """The object that a reference field names. Raises PluginError when it cannot be imported."""

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from zoo.weights.tensors import ZooMetadata
 
 HUB_PREFIX = "hf:"
-COMPANION = re.compile(r"[\w.-]+\.(json|txt|jinja|model)")
-"""The text files beside the weights: config, tokenizer, chat template."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def from_entry(entry: ModelEntry, *, revision: str = "", offline: bool = False) 
     if weights is None:
         _has_no_revisions(entry.name, revision)
     elif revision and revision != weights.revision:
-        weights = _wanted(_listing(weights.repo, revision, offline))
+        weights = _wanted(_listing(weights.repo, revision, offline), family)
     return Target(entry.name, entry.plugin, family, config, entry=entry, weights=weights)
 
 
@@ -137,6 +135,11 @@ def files(
     return found
 
 
+def companions(family: Family, files: Mapping[str, Path]) -> dict[str, Path]:
+    """Of a model's files those that its family reads beside the weights, by name."""
+    return {name: path for name, path in files.items() if name in family.companions}
+
+
 def weight_files(files: Mapping[str, Path]) -> list[Path]:
     """The safetensors files among a model's files, in order of name."""
     return [path for name, path in sorted(files.items()) if name.endswith(".safetensors")]
@@ -170,7 +173,8 @@ def _from_hub(repo: str, revision: str, *, offline: bool) -> Target:
     """A Hub repo, by the zoo's own words in its config.json, else by what a family makes of that file."""
     from zoo.weights import companions, hub, tensors
 
-    weights = _wanted(_listing(repo, revision, offline))
+    weights = _listing(repo, revision, offline)
+    _require_weights(weights)
     name = f"{HUB_PREFIX}{repo}@{weights.revision}"
     if not any(file.name == "config.json" for file in weights.files):
         raise WeightsError(
@@ -182,9 +186,9 @@ def _from_hub(repo: str, revision: str, *, offline: bool) -> Target:
     if "zoo" in content:
         said = tensors.checked_metadata(content["zoo"], name=f"{name}: config.json")
         family, config = _of_metadata(said, name, "config.json")
-        return Target(name, said.plugin, family, config, weights=weights)
+        return Target(name, said.plugin, family, config, weights=_wanted(weights, family))
     plugin, family, config = _built_by(content, name)
-    return Target(name, plugin, family, config, weights=weights)
+    return Target(name, plugin, family, config, weights=_wanted(weights, family))
 
 
 def _of_metadata(said: ZooMetadata, name: str, file: str) -> tuple[Family, Any]:
@@ -219,16 +223,23 @@ def _listing(repo: str, revision: str, offline: bool) -> Weights:
     return hub.listing(repo, revision, offline=offline)
 
 
-def _wanted(weights: Weights) -> Weights:
-    """Only the files a model is loaded from: one checkpoint and the small text files at the repo's root."""
+def _wanted(weights: Weights, family: Family) -> Weights:
+    """Only the files that a model of the family is loaded from: one checkpoint and what it reads beside it."""
+    from zoo.weights.local import INDEXES
+
+    wanted = _require_weights(weights).union(family.companions, INDEXES)
+    return replace(weights, files=tuple(file for file in weights.files if file.name in wanted))
+
+
+def _require_weights(weights: Weights) -> set[str]:
+    """The names of one checkpoint's files. Raises WeightsError when there is none."""
     chosen = _checkpoint({file.name for file in weights.files})
-    kept = [file for file in weights.files if file.name in chosen or COMPANION.fullmatch(file.name)]
     if not chosen:
         raise WeightsError(
             f"{HUB_PREFIX}{weights.repo}@{weights.revision} has no model.safetensors",
             hint="download its .bin files yourself and turn them into safetensors with `zoo convert`",
         )
-    return replace(weights, files=tuple(kept))
+    return chosen
 
 
 def _checkpoint(names: Collection[str]) -> set[str]:

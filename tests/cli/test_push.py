@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import shlex
 import subprocess
@@ -18,24 +19,26 @@ from cli.json_shapes import documented, shape
 from hub.fixtures import hub, waits
 from hub.loopback import Fault
 from publish.conftest import LICENCES, TOKEN, run, writable
+from zoo_cli import human
 
 __all__ = ["hub", "run", "waits", "writable"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 LICENSED = [word for part, licence in LICENCES.items() for word in (f"--licence-{part}", licence)]
+SENT = [*LICENSED, "--yes"]
 ZOO = [sys.executable, "-W", "error", "-c", "import sys; from zoo_cli.main import main; sys.exit(main())"]
 
 
 def test_in_a_pipe_one_line_says_where_it_is(zoo, writable, run):
-    ran = zoo("push", str(run), "user/verse", *LICENSED)
+    ran = zoo("push", str(run), "user/verse", *SENT, "--quiet")
     commit = writable.head("user/verse")
     assert ran.out == f"hf:user/verse@{commit}\t{writable.endpoint}/user/verse/tree/{commit}\n"
     assert (ran.code, ran.err) == (0, "")
 
 
 def test_a_pushed_run_is_sampled_shown_and_pulled_like_another_repo(zoo, writable, run):
-    zoo("push", str(run), "user/verse", *LICENSED)
+    zoo("push", str(run), "user/verse", *SENT)
     words = ("--prompt", "ROMEO:", "--seed", "3", "--max-tokens", "6", "--json")
     here, there = zoo("sample", str(run), *words), zoo("sample", "hf:user/verse", *words)
     assert (there.code, there.out) == (0, here.out)
@@ -47,7 +50,7 @@ def test_a_pushed_run_is_sampled_shown_and_pulled_like_another_repo(zoo, writabl
 
 
 def test_json_has_the_documented_shapes(zoo, writable, run, tmp_path):
-    said = json.loads(zoo("push", str(run), "user/verse", *LICENSED, "--json").out)
+    said = json.loads(zoo("push", str(run), "user/verse", *SENT, "--json").out)
     assert shape(said) == documented("zoo push RUN USER/REPO --json")
     assert said["commit"] == writable.head("user/verse")
     entry = yaml.safe_load(said["registry"])["models"][0]
@@ -81,7 +84,13 @@ def test_in_a_pipe_all_missing_licences_are_named_and_nothing_is_asked(zoo, writ
 
 def test_on_a_terminal_missing_licences_are_asked_for(zoo, writable, run):
     ran = zoo(
-        "push", str(run), "user/verse", "--licence-code", "MIT", terminal=True, stdin="mine\n\nmit\nunknown\n"
+        "push",
+        str(run),
+        "user/verse",
+        "--licence-code",
+        "MIT",
+        terminal=True,
+        stdin="mine\n\nmit\nunknown\ny\n",
     )
     assert ran.code == 0
     assert ran.err.count("licence of the weights (SPDX") == 3
@@ -113,9 +122,44 @@ def test_what_is_replaced_is_named_and_needs_a_yes(zoo, writable, run):
     assert zoo(*words, "--yes").code == 0
 
 
+def listed(err):
+    """The files that a push shows before it asks, with their sizes as bytes."""
+    return {name: size for size, name in re.findall(r"^ *(\d.*?B)  (\S+)$", err, re.MULTILINE)}
+
+
+def test_before_the_first_upload_all_files_are_listed_with_their_sizes_and_need_a_yes(
+    zoo, writable, run, monkeypatch
+):
+    monkeypatch.setenv("NO_COLOR", "1")
+    ran = zoo("push", str(run), "user/verse", *LICENSED)
+    assert (ran.code, ran.out) == (2, "")
+    assert "error: this needs a yes, and there is no terminal to ask on\nhint: add --yes" in ran.err
+    dry = zoo("push", str(run), "user/verse", *LICENSED, "--dry-run")
+    folder = Path(dry.out.strip())
+    assert (
+        listed(ran.err)
+        == listed(dry.err)
+        == {path.name: human.size(path.stat().st_size) for path in folder.iterdir()}
+    )
+    ran = zoo("push", str(run), "user/verse", *LICENSED, terminal=True, stdin="n\n")
+    assert (ran.code, ran.out) == (1, "")
+    assert "to user/verse? [y/N] nothing was sent" in ran.err
+    assert not writable.head("user/verse")
+    ran = zoo("push", str(run), "user/verse", *LICENSED, "--quiet", terminal=True, stdin="y\n")
+    assert (ran.code, listed(ran.err)) == (0, listed(dry.err))
+    assert zoo("push", str(run), "user/verse", *LICENSED).code == 0  # nothing new: nobody is asked
+
+
+def test_what_a_card_recipe_and_header_say_of_the_data_is_said(zoo, run):
+    ran = zoo("push", str(run), "user/verse", *LICENSED, "--dry-run")
+    assert (
+        "'works', the name of the data, is in its card, its recipe and the header of its weights" in ran.err
+    )
+
+
 def test_a_failed_push_says_the_line_that_pushes_again(zoo, writable, run):
     writable.fault("/commit/", Fault(status=403, headers={"X-Error-Message": "no"}, methods=("POST",)))
-    given = ("push", str(run), "user/verse", *LICENSED, "--private", "--message", "It's here")
+    given = ("push", str(run), "user/verse", *SENT, "--private", "--message", "It's here")
     ran = zoo(*given)
     assert (ran.code, ran.out) == (1, "")
     assert "may not write to user/verse: no; nothing of it is in user/verse" in ran.err
@@ -136,7 +180,7 @@ def test_without_a_token_it_says_how_to_log_in(zoo, hub, run, monkeypatch):
 
 
 def test_quiet_says_only_the_result(zoo, writable, run):
-    ran = zoo("push", str(run), "user/verse", *LICENSED, "--quiet", terminal=True)
+    ran = zoo("push", str(run), "user/verse", *SENT, "--quiet", terminal=True)
     assert (ran.code, ran.err) == (0, "")
 
 
@@ -145,7 +189,7 @@ def test_in_a_real_terminal_it_asks_and_shows_no_token(writable, run):
     ours, theirs = pty.openpty()
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
-        os.write(ours, b"MIT\n")
+        os.write(ours, b"MIT\ny\n")
         shown = b""
         while select.select([ours], [], [], 60)[0]:
             try:

@@ -127,10 +127,16 @@ def test_every_recipe_in_the_tree_resolves(path):
 
 
 def test_a_recipe_that_is_given_away_names_no_folder_of_the_machine(tmp_path):
-    said = Recipe(str(tmp_path / "model"), source=str(tmp_path / "works"))
-    assert recipe.shareable(said) == Recipe("model", source="works")
-    named = Recipe("plugin/gpt2", source="hf:user/set:train")
-    assert recipe.shareable(named) == named
+    for folder in (str(tmp_path), "secret", "../secret", "./a/secret"):
+        said = Recipe(
+            f"{folder}/model", source=f"{folder}/works", data={"held_out": ["jane/a.txt"], "column": "a/b"}
+        )
+        shared = recipe.shareable(recipe.to_plain(said))
+        assert shared["start"] == "model"
+        assert shared["data"] == {"source": "works", "held_out": ["a.txt"], "column": "a/b"}
+    for start in ("zoo-gpt/gpt2-small", "gpt2", "hf:user/model@main"):
+        named = recipe.to_plain(Recipe(start, source="hf:user/set:train"))
+        assert recipe.shareable(named) == named
 
 
 def test_there_is_a_recipe_in_the_tree():

@@ -388,7 +388,7 @@ def test_a_run_without_checkpoints_is_not_resumed_over_its_weights(works, tmp_pa
         resume(tmp_path / "run")
 
 
-def test_only_small_text_files_of_a_start_are_copied(finished, tmp_path, monkeypatch):
+def test_only_the_files_that_its_family_reads_of_a_start_are_copied(finished, tmp_path):
     _, begun, _ = finished
     model = tmp_path / "model"
     model.mkdir()
@@ -396,8 +396,7 @@ def test_only_small_text_files_of_a_start_are_copied(finished, tmp_path, monkeyp
         (model / name).write_bytes((begun.folder / name).read_bytes())
     for name in ("pytorch_model.bin", "pytorch_model.bin.index.json", "notes.md", "chat_template.jinja"):
         (model / name).write_text("{}")
-    (model / "corpus.txt").write_text("x" * 300_000)
-    monkeypatch.setattr(start, "_MOST_BYTES", 200_000)
+    (model / "vocab.txt").write_text("private")
     files = start.companions(start.find(str(model)))
     assert sorted(files) == ["chat_template.jinja", "tokenizer.json"]
 

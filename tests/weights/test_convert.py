@@ -84,6 +84,15 @@ def test_the_files_a_model_needs_come_along(hub: Path, tmp_path: Path) -> None:
     assert_holds(made / "model.safetensors", WEIGHTS)
 
 
+def test_what_lies_behind_a_link_out_of_the_folder_is_not_copied(hub: Path, tmp_path: Path) -> None:
+    torch.save(WEIGHTS, hub / "pytorch_model.bin")
+    (tmp_path / "secret").write_text("secret")
+    (hub / "vocab.txt").symlink_to("../secret")
+    with pytest.raises(WeightsError, match=r"vocab\.txt is a link that leaves its folder"):
+        convert(hub, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
 def test_shards_become_one_file(hub: Path, tmp_path: Path) -> None:
     torch.save({"a": WEIGHTS["a"]}, hub / "pytorch_model-1.bin")
     torch.save({"b": WEIGHTS["b"], "count": WEIGHTS["count"]}, hub / "pytorch_model-2.bin")

@@ -20,9 +20,10 @@ from zoo.datasets.source import Source
 from zoo.datasets.split import split_rows, split_seed
 from zoo.errors import DataError
 from zoo.family import Family
+from zoo.modality import CODEC_FILE
 from zoo.settings import Settings, setting
 
-CLASSES = "classes.json"
+CLASSES = CODEC_FILE["image"]
 """The names of the classes in order of their number, beside the weights."""
 
 _GAP = 2  # pixels between the images of a grid

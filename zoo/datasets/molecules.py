@@ -19,9 +19,10 @@ from zoo.datasets.source import Source
 from zoo.datasets.split import split_rows, split_seed
 from zoo.errors import DataError
 from zoo.family import Family
+from zoo.modality import CODEC_FILE
 from zoo.settings import Settings, setting
 
-VOCABULARY = "vocabulary.json"
+VOCABULARY = CODEC_FILE["molecule"]
 
 _ROWS_AT_ONCE = 4096
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import DataError
+from zoo.modality import CODEC_FILE
 
-COLUMNS = "columns.json"
+COLUMNS = CODEC_FILE["table"]
 """The file's name."""
 
 _MOST_BYTES = 2**26  # of a columns.json; a hundred thousand columns have a tenth of it

@@ -18,9 +18,10 @@ from zoo.datasets.row_corpus import RowCorpus
 from zoo.datasets.source import Source
 from zoo.errors import DataError, UsageError
 from zoo.family import Family
+from zoo.modality import CODEC_FILE
 from zoo.protocols import Tokenizer
 
-TOKENIZER = "tokenizer.json"
+TOKENIZER = CODEC_FILE["text"]
 BITS = "held_out_bits_per_byte"
 
 

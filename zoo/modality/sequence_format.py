@@ -17,8 +17,9 @@ import numpy as np
 
 from zoo.datasets.table_columns import Columns, few
 from zoo.errors import DataError
+from zoo.modality import CODEC_FILE
 
-FILE = "sequence.json"
+FILE = CODEC_FILE["sequence"]
 """Beside the weights: what a `Format` says."""
 
 LETTERS = " abcdefghijklmnopqrstuvwxyz"

@@ -4,7 +4,6 @@ registry entry and the card.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,11 +14,11 @@ from zoo.errors import DiskSpaceError, UsageError, WeightsError
 from zoo.publish import card, history, licences, registry, source
 from zoo.publish.content import Content
 from zoo.publish.history import History
-from zoo.publish.source import CONFIG, Source
+from zoo.publish.source import Source
 from zoo.registry.entry import File, Licences, Metric, ModelEntry, Status, Weights
 from zoo.registry.validate import REPO, Check
 from zoo.text_safety import safe_text
-from zoo.weights import layout, tensors
+from zoo.weights import layout
 
 REGISTRY, CARD = "registry.yaml", "README.md"
 
@@ -29,11 +28,15 @@ TASKS = {"text": "text-generation", "image": "unconditional-image-generation", "
 
 @dataclass(frozen=True)
 class Bundle:
-    """files: by their name in the repo. entry: of the registry; its weights have no revision before the commit."""
+    """files: by their name in the repo. entry: of the registry; its weights have no revision before the commit.
+
+    data: the name of what the model was trained on, which card, recipe and header say; "" when nothing does.
+    """
 
     repo: str
     entry: ModelEntry
     files: Mapping[str, Content]
+    data: str = ""
 
     @property
     def size(self) -> int:
@@ -91,25 +94,19 @@ def prepare(run: str | Path, repo: str, given: Mapping[str, str] | Licences) -> 
     entry = _entry(repo, found, past, said)
     facts = card.Facts(repo, entry, past, found.family.modality)
     written = {
-        CONFIG: _config(found),
         CARD: card.text(facts),
         REGISTRY: registry.text(entry),
     }
     if past.recipe is not None:
         written[history.RECIPE] = past.recipe_text
     files = {**found.files, **{name: Content.of_bytes(text.encode()) for name, text in written.items()}}
-    return Bundle(repo, entry, dict(sorted(files.items())))
-
-
-def _config(found: Source) -> str:
-    """config.json: the header's words, so that everyone knows what it is without the weights."""
-    return json.dumps({"zoo": json.loads(tensors.zoo_metadata_text(found.said)["zoo"])}, indent=2) + "\n"
+    return Bundle(repo, entry, dict(sorted(files.items())), past.data)
 
 
 def _entry(repo: str, found: Source, past: History, said: Licences) -> ModelEntry:
     family, modality = found.family.name, found.family.modality
     files = tuple(File(name, content.sha256, content.size) for name, content in found.files.items())
-    status: Status = "original" if past.recipe is None else "trained here"
+    status: Status = "converted" if found.converted else "original" if past.recipe is None else "trained here"
     return ModelEntry(
         name=repo.partition("/")[2].lower()[:64],
         plugin=found.said.plugin,

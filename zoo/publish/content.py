@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -32,6 +33,10 @@ class Content:
     @classmethod
     def of_bytes(cls, head: bytes) -> Content:
         return cls(head, None, 0, hashlib.sha256(head).hexdigest(), len(head))
+
+    @classmethod
+    def of_json(cls, said: Any) -> Content:
+        return cls.of_bytes((json.dumps(said, indent=2) + "\n").encode())
 
     @classmethod
     def of_file(cls, path: Path, *, head: bytes = b"", skip: int = 0) -> Content:

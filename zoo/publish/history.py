@@ -16,9 +16,11 @@ from typing import Any
 import yaml
 
 from zoo.errors import DataError
+from zoo.machine_paths import without_paths
 from zoo.registry.reading import read_yaml
 from zoo.text_safety import safe_text
-from zoo.weights import companions
+from zoo.training.recipe import shareable
+from zoo.weights import companions, local
 
 RECIPE, METRICS, ABOUT = "recipe.yaml", "metrics.jsonl", "run.json"
 
@@ -28,9 +30,6 @@ _COUNTS = ("samples", "documents", "rows", "tokens", "frames", "bytes", "images"
 """How the name of a result ends that says on how much was measured, the most telling first."""
 _COUNTED = re.compile(r"(\d[\d,]*) held out")
 _SOURCES = ("source", "name", "path", "data")
-_START = r"(?:file://)?(?:~[\w.-]*|[A-Za-z]:|(?=/|\\\\))[/\\]+(?=\S)"
-_PATH = re.compile(rf"""(?<![\w.:/\\~-]){_START}(?P<path>[^\n"'`<>|,;]*)""")
-"""A path of a machine, which may hold spaces: not within a name, a relative path or an address."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,11 @@ class History:
 def read(folder: Path, step: int | None = None) -> History:
     """What the folder's recipe.yaml, metrics.jsonl and run.json say. step: the one that the weights are of.
 
-    Raises RegistryError, DataError or WeightsError for a file that is there and cannot be read.
+    Raises RegistryError, DataError or WeightsError for a file that is there and cannot be read, or is a link that
+    leaves the folder.
     """
+    for name in (RECIPE, METRICS, ABOUT):
+        local.require_inside(folder / name)
     recipe = _recipe(folder / RECIPE)
     measured, last = _metrics(folder / METRICS, step)
     about = companions.read_json(folder / ABOUT) if (folder / ABOUT).is_file() else {}
@@ -95,23 +97,6 @@ def read(folder: Path, step: int | None = None) -> History:
     )
 
 
-def without_paths(value: Any) -> Any:
-    """Plain data in which every path of a machine is reduced to its last name, in texts of any depth."""
-    if isinstance(value, str):
-        if re.match(_START, value) and "\n" not in value:
-            return _name(value)
-        return _PATH.sub(lambda found: _name(found["path"]), value)
-    if isinstance(value, Mapping):
-        return {without_paths(key): without_paths(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_paths(item) for item in value]
-    return value
-
-
-def _name(path: str) -> str:
-    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
-
-
 def _recipe(path: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
@@ -121,19 +106,7 @@ def _recipe(path: Path) -> Mapping[str, Any] | None:
         raise DataError(f"{path} cannot be read: {error}") from None
     if not isinstance(said, dict):
         raise DataError(f"{path} is no recipe: it must hold a mapping")
-    said = dict(without_paths(said))
-    data = said.get("data")
-    if isinstance(data, str):
-        return {**said, "data": _source(data)}
-    if isinstance(data, dict):
-        sources = {key: _source(data[key]) for key in _SOURCES if isinstance(data.get(key), str)}
-        return {**said, "data": {**data, **sources}}
-    return said
-
-
-def _source(text: str) -> str:
-    """A data source as everyone may read it: a name, or an address of the Hub."""
-    return text if text.startswith(("hf:", "https://")) else _name(text)
+    return shareable(said)
 
 
 def _data_name(data: Any) -> str:

@@ -36,11 +36,12 @@ _SHOWN = 5  # names in a message
 class Changes:
     """What a push would find. head: the commit it is made on, "" when there is no such repo.
 
-    replaced: files of the repo that get other bytes. removed: those that the pushed model does not have. private:
-    whether the repo is.
+    added: files that the repo does not have yet. replaced: those that get other bytes. removed: those that the pushed
+    model does not have. private: whether the repo is.
     """
 
     head: str
+    added: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     private: bool = False
@@ -114,7 +115,7 @@ def changes(bundle: Bundle, *, revision: str = "main") -> Changes:
     with remote.asking(bundle.repo) as (guard, _):
         head, private = remote.head(guard, revision)
     if not head:
-        return Changes("")
+        return Changes("", tuple(bundle.files))
     present = {file.name: file for file in hub.listing(bundle.repo, head).files}
     replaced = [
         name
@@ -122,8 +123,9 @@ def changes(bundle: Bundle, *, revision: str = "main") -> Changes:
         if (there := present.get(name))
         and (there.bytes != content.size or there.sha256 not in ("", content.sha256))
     ]
+    added = [name for name in bundle.files if name not in present]
     removed = sorted(present.keys() - bundle.files.keys() - _KEPT)
-    return Changes(head, tuple(replaced), tuple(removed), private)
+    return Changes(head, tuple(added), tuple(replaced), tuple(removed), private)
 
 
 def check(bundle: Bundle, found: Changes, asked: Asked) -> None:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import plugins, settings
+from zoo import settings, targets
 from zoo.errors import NoWeightsError, UsageError, WeightsError
-from zoo.family import Family
+from zoo.family import CONFIG, Family
+from zoo.machine_paths import without_paths
 from zoo.publish.content import Content
-from zoo.publish.history import without_paths
+from zoo.targets import Target
+from zoo.training.recipe import shareable
 from zoo.weights import companions, local, tensors
 from zoo.weights.tensors import Header, ZooMetadata
 
@@ -22,21 +24,16 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-CONFIG = "config.json"
-_COMPANION = re.compile(
-    r"(added_tokens|chat_template|classes|columns|feature_extractor|generation_config|merges|preprocessor|"
-    r"processor|scheduler|sentencepiece|sequence|special_tokens|spiece|tokenizer|vocab)[\w.-]*\.(json|txt|jinja|model)"
-)
-"""The files beside weights that a model may need. A run's own notes are none of them: they may name the machine."""
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _CHUNK = 1 << 24  # values looked at together
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is pushed. said: the zoo metadata of the weights' header. files: weights and companions, by their name in
-    the repo. dtype: of most stored values, "" for none that registry files name. can: as in registry files. step: of
-    the run that the weights are of, None when they do not say.
+    """What is pushed. said: family, plugin and config of the model. files: all that it is loaded from, by their name
+    in the repo. dtype: of most stored values, "" for none that registry files name. can: as in registry files. step:
+    of the run that the weights are of, None when they do not say. converted: whether the weights are laid out as
+    another program's, which config.json says, and not as the zoo writes them.
     """
 
     folder: Path
@@ -47,36 +44,43 @@ class Source:
     dtype: str
     can: tuple[str, ...]
     step: int | None = None
+    converted: bool = False
 
 
 def read(run: Path) -> Source:
-    """Look at a run folder, or at a safetensors file of the zoo. Reads all of the weights.
+    """Look at a run folder, a snapshot or a safetensors file with what it needs beside it. Reads all of the weights.
 
     Raises UsageError for a path where nothing is, NoWeightsError without weights, TensorsError when they are not
-    those of their config, WeightsError when a value is not finite or no zoo wrote the file, PluginError.
+    those of their config, WeightsError when a value is not finite, a file is a link that leaves the folder or nothing
+    says what model it is, PluginError.
     """
     run = run.expanduser()
     if not run.exists():
         raise UsageError(f"{run}: there is no such folder", hint="a run folder of `zoo train` is expected")
     present = local.folder(run)
-    stored = [path for name, path in sorted(present.items()) if name.endswith(".safetensors")]
+    stored = targets.weight_files(present)
     if not stored:
         raise NoWeightsError(f"{run} has no safetensors file", hint=f"expected {local.WEIGHTS[0]} there")
-    said = _said(stored[0], run)
-    family = plugins.family(said.plugin, said.family)
-    _check_config(present.get(CONFIG), said)
+    target = targets.find(str(run if run.is_absolute() else Path.cwd() / run))
+    beside = targets.companions(target.family, present)
+    indexes = {name: path for name, path in present.items() if name in local.INDEXES and len(stored) > 1}
+    for path in (*stored, *indexes.values(), *beside.values()):
+        local.require_inside(path)
+    own = tensors.zoo_metadata(stored[0])
+    said = own or ZooMetadata(target.family.name, target.plugin, settings.plain(target.config))
     headers = [tensors.read_header(path) for path in stored]
-    network = _network(family, said, stored, headers)
-    small = {name: path for name, path in present.items() if _COMPANION.fullmatch(name)}
+    network = _network(target, stored, headers, placed=own is None)
+    config = _config(beside.get(CONFIG), own)
     return Source(
         run if run.is_dir() else run.parent,
-        family,
+        target.family,
         said,
-        {**_weights(stored, headers, present), **_small(small)},
+        _weights(stored, headers) | _small(indexes) | _small(beside) | {CONFIG: config},
         sum(parameter.numel() for parameter in network.parameters()),
         _DTYPES.get(_usual(headers), ""),
-        _can(family, network, small),
+        _can(target.family, network, beside),
         _step(headers[0]),
+        own is None,
     )
 
 
@@ -85,41 +89,37 @@ def _step(header: Header) -> int | None:
     return int(said) if re.fullmatch(r"\d{1,18}", said) else None
 
 
-def _said(weights: Path, run: Path) -> ZooMetadata:
-    said = tensors.zoo_metadata(weights)
-    if said is None:
-        raise WeightsError(
-            f"{run}: the header of {weights.name} does not say what model it is",
-            hint="a run folder, or another file that the zoo wrote, is expected",
-        )
-    return said
+def _config(path: Path | None, own: ZooMetadata | None) -> Content:
+    """config.json: the header's words, so that everyone knows what it is without the weights; else the one there.
 
-
-def _check_config(path: Path | None, said: ZooMetadata) -> None:
-    """A config.json beside the weights may only be the one that would be written."""
-    if path is None:
-        return
-    stated = companions.read_json(path).get("zoo")
-    if stated != json.loads(tensors.zoo_metadata_text(said)["zoo"]):
-        problem = "says another model than" if stated else "is another program's, and may contradict"
+    A run begun from a model of the Hub has that model's beside it, which says where a text ends; the rest of it
+    speaks of other tensors.
+    """
+    stated = companions.read_json(path) if path else {}
+    if own is None:
+        return Content.of_json(without_paths(stated))
+    words = json.loads(tensors.zoo_metadata_text(own)["zoo"])
+    if stated.get("zoo", words) != words:
         raise WeightsError(
-            f"{path}: it {problem} the header of the weights",
+            f"{path}: it says another model than the header of the weights",
             hint=f"remove it: `zoo push` writes {CONFIG} from the header",
         )
+    ids = {name: value for name, value in stated.items() if name.endswith("_token_id")}
+    return Content.of_json({"zoo": words, **without_paths(ids)})
 
 
-def _network(
-    family: Family, said: ZooMetadata, stored: Sequence[Path], headers: Sequence[Header]
-) -> nn.Module:
+def _network(target: Target, stored: Sequence[Path], headers: Sequence[Header], *, placed: bool) -> nn.Module:
     """The module with the stored tensors, which are mapped and not copied; all their values are finite."""
     from zoo.weights import load
 
-    try:
-        config = settings.make(family.resolve("config"), said.config, what=f"config in {stored[0].name}")
-    except UsageError as error:  # the file's mistake, not the person's
-        raise WeightsError(str(error)) from error
-    dtype = load.DTYPES.get(_usual(headers))
-    network = load.load(family.resolve("build"), config, stored, dtype=dtype)
+    family = target.family
+    network = load.load(
+        family.resolve("build"),
+        target.config,
+        stored,
+        place=family.resolve("place") if placed and family.place else None,
+        dtype=load.DTYPES.get(_usual(headers)),
+    )
     for name, tensor in network.state_dict().items():
         if not _finite(tensor):
             raise WeightsError(
@@ -161,20 +161,16 @@ def _can(family: Family, network: Any, small: Mapping[str, Path]) -> tuple[str, 
     return (*found, "chat") if tokenizer.chat_template else tuple(found)
 
 
-def _weights(
-    stored: Sequence[Path], headers: Sequence[Header], present: Mapping[str, Path]
-) -> dict[str, Content]:
+def _weights(stored: Sequence[Path], headers: Sequence[Header]) -> dict[str, Content]:
     """The weights as they are, but for paths of this machine in their headers. A single file gets the usual name."""
     if len(stored) == 1:
         name = stored[0].name if stored[0].name in local.WEIGHTS else local.WEIGHTS[0]
-        return {name: _without_paths(stored[0], headers[0])}
-    indexes = {f"{name}.index.json" for name in local.WEIGHTS} & present.keys()
-    files = {path.name: _without_paths(path, header) for path, header in zip(stored, headers, strict=True)}
-    return files | _small({name: present[name] for name in indexes})
+        return {name: _shareable(stored[0], headers[0])}
+    return {path.name: _shareable(path, header) for path, header in zip(stored, headers, strict=True)}
 
 
-def _without_paths(path: Path, header: Header) -> Content:
-    clean = {name: text if name == "zoo" else without_paths(text) for name, text in header.metadata.items()}
+def _shareable(path: Path, header: Header) -> Content:
+    clean = {name: _clean(name, text) for name, text in header.metadata.items()}
     try:
         if clean == header.metadata:
             return Content.of_file(path)
@@ -186,6 +182,18 @@ def _without_paths(path: Path, header: Header) -> Content:
         return Content.of_file(path, head=len(raw).to_bytes(8, "little") + raw, skip=8 + length)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _clean(name: str, text: str) -> str:
+    """A text of a header without paths, of a recipe not even relative ones; "" for one that cannot be read."""
+    if name == "zoo":
+        return text
+    if name != "recipe":
+        return str(without_paths(text))
+    try:
+        return json.dumps(shareable(tensors.strict_json(text.encode())), sort_keys=True)
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _small(files: Mapping[str, Path]) -> dict[str, Content]:

@@ -136,11 +136,6 @@ def strangers(path: Path) -> list[str]:
     ]
 
 
-def is_ours(name: str) -> bool:
-    """Whether a file of a run's folder is no file beside the weights, which a family may read."""
-    return name in (RECIPE, ABOUT, METRICS, LOCK) or ".safetensors" in name
-
-
 def require_expendable(path: Path) -> None:
     """Raises UsageError for what --force never empties: the root, a home, a parent of one or of where we are."""
     found = path.resolve()

@@ -56,7 +56,7 @@ def keep(run: Run, step: Step | None = None) -> None:
         "best_step": run.best_step,
         "measure_name": run.measure,
         "measure": measured,
-        "recipe": recipe.to_plain(recipe.shareable(run.recipe)),
+        "recipe": recipe.shareable(recipe.to_plain(run.recipe)),
         CONVERGED: getattr(run.learner, CONVERGED, False),
     }
     tensors = run.learner.tensors()
@@ -74,7 +74,7 @@ def keep(run: Run, step: Step | None = None) -> None:
 
 def _save(run: Run, network: torch.nn.Module, path: Path, dtype: torch.dtype | None) -> None:
     said = {
-        "recipe": json.dumps(recipe.to_plain(recipe.shareable(run.recipe)), sort_keys=True),
+        "recipe": json.dumps(recipe.shareable(recipe.to_plain(run.recipe)), sort_keys=True),
         "data": run.rows.fingerprint,
         "step": str(run.learner.step),
     }

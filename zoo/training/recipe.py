@@ -10,7 +10,9 @@ from typing import Any
 import yaml
 
 from zoo import settings
-from zoo.errors import DataError, TrainingError, UsageError
+from zoo.errors import DataError, TrainingError, UnknownModelError, UsageError
+from zoo.machine_paths import base_name, without_paths
+from zoo.registry.catalogue import catalogue
 from zoo.registry.reading import read_yaml
 
 SCHEMA = 1
@@ -80,13 +82,45 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(to_plain(recipe), sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
-def shareable(recipe: Recipe) -> Recipe:
-    """The recipe without the folders of the machine it ran on."""
+def shareable(said: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as plain data, such as `to_plain` gives, with base names in place of paths of the machine it ran on.
 
-    def short(text: str) -> str:
-        return Path(text).name if Path(text).is_absolute() else text
+    It may be a stranger's: nothing is taken for granted of it.
+    """
+    said = dict(without_paths(said))
+    if isinstance(start := said.get("start"), str):
+        said["start"] = start if _is_registered(start) else _public(start)
+    data = said.get("data")
+    if isinstance(data, str):
+        said["data"] = _public(data)
+    elif isinstance(data, dict):
+        said["data"] = {
+            name: _public_data(value) if name in _NAMES else value for name, value in data.items()
+        }
+    return said
 
-    return replace(recipe, start=short(recipe.start), source=short(recipe.source))
+
+_NAMES = (SOURCE, "name", "path", "data", "held_out")
+"""What in a recipe's data may be a path: where it is, and names of documents, which are paths within it."""
+
+
+def _public_data(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_public_data(item) for item in value]
+    return _public(value) if isinstance(value, str) else value
+
+
+def _public(text: str) -> str:
+    """A model or data as everyone may read it: a name of the Hub, else the last name of a path."""
+    return text if text.startswith("hf:") else base_name(text)
+
+
+def _is_registered(name: str) -> bool:
+    """Whether a name, which may have a slash as in plugin/model, is a model's and not a path."""
+    try:
+        return bool(catalogue().find(name))
+    except UnknownModelError:
+        return False
 
 
 def changed(
@@ -118,10 +152,10 @@ def changed(
 def require_unedited(path: Path, went_by: Mapping[str, Any], whole: Recipe, changes: Sequence[str]) -> None:
     """Raises TrainingError when a run's recipe says otherwise than what the run went by, naming each setting.
 
-    went_by: as `to_plain` of a shareable recipe; empty when it is not known. whole: the recipe of now, with every
+    went_by: as `shareable` makes it; empty when it is not known. whole: the recipe of now, with every
     setting. changes: assignments, whose settings may differ. Where the data lies is left out: its fingerprint tells.
     """
-    before, after = _flat(went_by), _flat(to_plain(shareable(whole)))
+    before, after = _flat(went_by), _flat(shareable(to_plain(whole)))
     meant = {change.partition("=")[0].strip() for change in changes}
     edited = [name for name in after if name in before and before[name] != after[name] and name not in meant]
     if not edited:

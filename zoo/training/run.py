@@ -26,16 +26,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo import settings
+from zoo import settings, targets
 from zoo.datasets import reading
 from zoo.datasets import source as sources
 from zoo.datasets.material import Material
 from zoo.datasets.previews import write
 from zoo.errors import TrainingError, UsageError, ZooError
+from zoo.family import Family
 from zoo.training import checkpoint, processes, recipe, start, versions
 from zoo.training.checkpoint import Checkpoint
 from zoo.training.fitting import Fitter, fit
-from zoo.training.folder import ABOUT, FILES, RECIPE, Held, claim, is_ours, replaced, require_expendable, take
+from zoo.training.folder import ABOUT, FILES, RECIPE, Held, claim, replaced, require_expendable, take
 from zoo.training.learner import Learner
 from zoo.training.loop import train
 from zoo.training.outputs import METRICS, continued, keep, keep_best, line, preview
@@ -139,7 +140,7 @@ def _begun(wanted: Recipe, origin: Start, rules: Any, folder: Path, device: str,
     whole = dataclasses.replace(wanted, data=settings.plain(rules))
     run = _prepare(whole, origin, material, folder, device, offline)
     about = versions.about(run.origin.plugin, device, run.rows.fingerprint, run.material.summary)
-    _write_down(run, {**about, FILES: sorted(_beside(folder))})
+    _write_down(run, {**about, FILES: sorted(_beside(folder, origin.family))})
     return run
 
 
@@ -159,7 +160,7 @@ def _require_outside(folder: Path, wanted: Recipe, origin: Start) -> None:
 
 def _write_down(run: Run, about: Mapping[str, Any]) -> None:
     """The recipe: for people, who may change it, and in run.json as the run goes by it, to tell what they did."""
-    said = {**about, _GOES_BY: recipe.to_plain(recipe.shareable(run.recipe))}
+    said = {**about, _GOES_BY: recipe.shareable(recipe.to_plain(run.recipe))}
     write(run.folder / ABOUT, (json.dumps(said, indent=1) + "\n").encode())
     write(run.folder / RECIPE, recipe.to_yaml(run.recipe).encode())
 
@@ -268,7 +269,7 @@ def _opened(wanted: Recipe, origin: Start | None, folder: Path, device: str, off
 def _prepare(
     wanted: Recipe, origin: Start, material: Material, folder: Path, device: str, offline: bool
 ) -> Run:
-    decided = material.bind(origin.family, _beside(folder))
+    decided = material.bind(origin.family, _beside(folder, origin.family))
     start.require_fitting(origin, decided, wanted)
     wanted = dataclasses.replace(wanted, config={**wanted.config, **decided})
     config, plan = start.config(origin, wanted), start.plan(origin, wanted)
@@ -297,9 +298,9 @@ def _moved(network: nn.Module, device: torch.device) -> nn.Module:
     return network.to(device)
 
 
-def _beside(folder: Path) -> dict[str, Path]:
-    """The files beside the weights, such as a tokenizer's."""
-    return {path.name: path for path in folder.iterdir() if path.is_file() and not is_ours(path.name)}
+def _beside(folder: Path, family: Family) -> dict[str, Path]:
+    """The files that a family reads beside the weights, such as a tokenizer's."""
+    return targets.companions(family, {path.name: path for path in folder.iterdir() if path.is_file()})
 
 
 def steps(run: Run) -> Iterator[Step]:

@@ -18,10 +18,10 @@ from zoo.family import Family
 from zoo.targets import Target
 from zoo.training.plan import FitPlan, Plan
 from zoo.training.recipe import Recipe
+from zoo.weights import local
+from zoo.weights.companions import MOST_TOKENIZER_BYTES, check_size
 from zoo.weights.load import build_on_meta
 from zoo.weights.tensors import zoo_metadata
-
-_MOST_BYTES = 150_000_000  # of a tokenizer's file; a vocabulary of 262,144 tokens takes 35 MB
 
 
 @dataclass(frozen=True)
@@ -77,20 +77,18 @@ def _model(name: str, offline: bool) -> Start:
 
 
 def companions(start: Start, *, offline: bool = False) -> dict[str, Path]:
-    """The model's small text files, such as its tokenizer's; none for a new network, whose data makes them.
+    """The files that the model reads beside its weights, such as its tokenizer's; none for a new network, whose data
+    makes them.
 
-    A folder may hold much else: weights in other formats, text to train on.
+    Raises WeightsError for one that is too large, or a link that leaves the model's folder.
     """
     if start.model is None:
         return {}
-    files = targets.files(start.model, offline=offline)
-    return {
-        name: path
-        for name, path in files.items()
-        if targets.COMPANION.fullmatch(name)
-        and not name.endswith(".index.json")  # it lists shards of weights
-        and path.stat().st_size <= _MOST_BYTES
-    }
+    files = targets.companions(start.family, targets.files(start.model, offline=offline))
+    for path in files.values():
+        local.require_inside(path)
+        check_size(path, MOST_TOKENIZER_BYTES)
+    return files
 
 
 def config(start: Start, wanted: Recipe) -> Any:

@@ -18,7 +18,7 @@ from zoo import plugins
 from zoo.errors import PluginError, UsageError, WeightsError
 from zoo.weights import gguf_tokenizer, gguf_values
 from zoo.weights.gguf_header import GgufHeader, read_gguf
-from zoo.weights.local import shards
+from zoo.weights.local import require_inside, shards
 from zoo.weights.pickled import read_pickled
 from zoo.weights.placement import GgufLayout
 from zoo.weights.save import Pending, pending, write
@@ -121,11 +121,11 @@ def _from_pickles(found: Path, folder: Path, dtype: torch.dtype | None) -> None:
 
 
 def _copy_companions(source: Path, folder: Path) -> None:
-    """The small files beside the weights: config, tokenizer, licence, card."""
+    """The small files beside the weights: config, tokenizer, licence, card. None is a link out of the folder."""
     for file in sorted(source.iterdir()):
         wanted = _COMPANION.fullmatch(file.name) and not file.name.endswith(".index.json")
         if wanted and file.is_file() and file.stat().st_size <= _MOST_COMPANION_BYTES:
-            shutil.copyfile(file, folder / file.name)
+            shutil.copyfile(require_inside(file), folder / file.name)
 
 
 def _from_gguf(path: Path, folder: Path, dtype: torch.dtype | None) -> list[str]:

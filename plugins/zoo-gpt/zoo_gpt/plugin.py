@@ -7,6 +7,16 @@ from zoo.plugins import hookimpl
 
 zoo_api = (1, 1)
 
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "generation_config.json",
+    "chat_template.jinja",
+)
+"""What `zoo_gpt.tokenizer` reads, beside config.json."""
+
 GPT1 = Family(
     name="gpt1",
     modality="text",
@@ -16,6 +26,7 @@ GPT1 = Family(
     from_hub="zoo_gpt.hub:gpt1_config",
     place="zoo_gpt.hub:gpt_place",
     tokenizer="zoo_gpt.tokenizer:load",
+    files=TOKENIZER_FILES,
 )
 GPT2 = Family(
     name="gpt2",
@@ -27,6 +38,7 @@ GPT2 = Family(
     place="zoo_gpt.hub:gpt_place",
     from_gguf="zoo_gpt.gguf:gpt2_from_gguf",
     tokenizer="zoo_gpt.tokenizer:load",
+    files=TOKENIZER_FILES,
 )
 LLAMA = Family(
     name="llama",
@@ -38,6 +50,7 @@ LLAMA = Family(
     place="zoo_gpt.hub:llama_place",
     from_gguf="zoo_gpt.gguf:llama_from_gguf",
     tokenizer="zoo_gpt.tokenizer:load",
+    files=TOKENIZER_FILES,
 )
 
 
