@@ -247,6 +247,25 @@ def parse(field: Setting, text: str, *, what: str) -> Any:
     return checked(field, items if field.many else items[0], what=what)
 
 
+def assigned(assignment: str, classes: Mapping[str, type]) -> tuple[str, str, Any]:
+    """What an assignment such as "config.layers=2" says: section, setting, and the value as its type.
+
+    classes: the settings class of each section. Raises UsageError for an unknown section or setting, naming the
+    nearest, or a value that does not fit.
+    """
+    what = f"--set {assignment}"
+    name, equals, text = assignment.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot):
+        raise UsageError(f"{what}: must be written as section.setting=value")
+    if section not in classes:
+        raise unknown_name(section, classes, what=what)
+    known = {setting.name: setting for setting in fields(classes[section])}
+    if key not in known:
+        raise unknown_name(key, known, what=what)
+    return section, key, parse(known[key], text.strip(), what=what)
+
+
 def plain(settings: Any) -> dict[str, Any]:
     """The settings as plain data (dict of numbers, strings, lists), for a header, a recipe or JSON."""
     values = dataclasses.asdict(settings)

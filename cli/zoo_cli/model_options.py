@@ -28,6 +28,7 @@ _FLAGS = frozenset(
         "--states",
         "--whole",
         "--per-token",
+        "--labels",
     }
 )
 """Options without a value. A word after any other option is taken for that option's value."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zoo_cli import completion
+
+if TYPE_CHECKING:
+    from zoo.datasets.file_rules import FileRules
 
 COMMON = "Common options"
 """The panel of `--help` that these options are shown in."""
@@ -96,3 +99,22 @@ Quiet = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON.", rich_help_panel=COMMON)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=COMMON)]
+FileSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="How FILE is written, where that is not to be found: data.delimiter, decimal, encoding, header, "
+        "skip_missing, exclude.",
+        show_default=False,
+    ),
+]
+
+
+def file_rules(said: list[str] | None) -> FileRules:
+    """What `FileSettings` say. Raises UsageError for what is no setting of files."""
+    from zoo import settings
+    from zoo.datasets.file_rules import FileRules
+
+    assigned = (settings.assigned(each, {"data": FileRules}) for each in said or ())
+    return settings.make(FileRules, {name: value for _, name, value in assigned}, what="--set")

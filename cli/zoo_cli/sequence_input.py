@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from zoo.datasets.file_rules import FileRules
     from zoo.datasets.source import Member
     from zoo.modality.sequence_model import SequenceModel
 
@@ -29,24 +30,28 @@ class Item:
         return name if self.sequence is None else f"{name}:{self.sequence}"
 
 
-def items(model: SequenceModel, file: str, column: str, *, whole: bool) -> list[Item]:
+def items(
+    model: SequenceModel, file: str, column: str | None, rules: FileRules, *, whole: bool
+) -> list[Item]:
     """The sequences of a file, or for "-" of standard input: text for a model of characters, CSV for others.
 
-    A file is text unless its name says otherwise. column: of tables, which says the sequence. whole: a file of text
-    is one sequence, else each of its lines that is not blank.
+    A file is text unless its name says otherwise. column: of tables, which says the sequence; None for the one that
+    the model's run had, if the table has it too. rules: how tables are written. whole: a file of text is one
+    sequence, else each of its lines that is not blank.
     Raises DataError for what cannot be read or is not what the model's frames are.
     """
     from zoo.datasets.records import SUFFIXES as TABLES
+    from zoo.datasets.records import is_table
     from zoo.datasets.sequence_arrays import SUFFIXES as ARRAYS
     from zoo.datasets.source import Member
 
     if file == "-" and not model.format.text:
         from zoo_cli import piped
 
-        return list(_of_table(model, piped.csv(), column, "-"))
-    if PurePosixPath(file).suffix.lower() in (*TABLES, *ARRAYS):
+        return list(_of_table(model, piped.csv(), column, "-", rules))
+    if is_table(file) or PurePosixPath(file).suffix.lower() in ARRAYS:
         path = Path(file).expanduser()
-        return list(_of_table(model, Member(path.name, path), column, file))
+        return list(_of_table(model, Member(path.name, path), column, file, rules))
     if not model.format.text:
         raise DataError(
             f"{file} is read as text, but the frames of {model.name} are no characters",
@@ -61,9 +66,9 @@ def items(model: SequenceModel, file: str, column: str, *, whole: bool) -> list[
 
 def one(model: SequenceModel, file: Path) -> Any:
     """The only sequence of a file, to go on from. Raises UsageError for several, DataError as `items`."""
-    from zoo.modality.sequence_samples import SEQUENCE
+    from zoo.datasets.file_rules import PLAIN
 
-    found = items(model, str(file), SEQUENCE, whole=True)
+    found = items(model, str(file), None, PLAIN, whole=True)
     if len(found) > 1:
         raise UsageError(
             f"{file} has {len(found)} sequences, but samples go on from one",
@@ -72,14 +77,21 @@ def one(model: SequenceModel, file: Path) -> Any:
     return found[0].given
 
 
-def _of_table(model: SequenceModel, member: Member, column: str, file: str) -> Iterator[Item]:
-    from zoo.datasets import sequence_arrays, sequence_files, table_files
+def _of_table(
+    model: SequenceModel, member: Member, column: str | None, file: str, rules: FileRules
+) -> Iterator[Item]:
+    from zoo.datasets import records, sequence_arrays, sequence_files
     from zoo.datasets.sequence_files import Wanted
     from zoo.datasets.table_columns import few
+    from zoo.evaluation import materials
+    from zoo.modality.sequence_samples import SEQUENCE
 
     own = model.format
     is_table = PurePosixPath(member.name).suffix.lower() not in sequence_arrays.SUFFIXES
-    present = table_files.column_names(member) if is_table else own.names
+    present = records.layout(member, rules, own.names).names if is_table else own.names
+    if column is None:
+        column = materials.sequence_column(model)
+        column = column if column in present else SEQUENCE
     missing = tuple(name for name in own.names if name not in present)
     if missing and (own.symbols is None or len(set(present) - {column}) > 1):
         raise DataError(
@@ -87,7 +99,9 @@ def _of_table(model: SequenceModel, member: Member, column: str, file: str) -> I
         )
     named = is_table and not missing
     columns = own.names if own.symbols is None or named else ()  # else the only one, whatever its name
-    found = sequence_files.read([member], Wanted(columns, column, symbols=own.symbols is not None))
+    found = sequence_files.read(
+        [member], Wanted(columns, column, symbols=own.symbols is not None, rules=rules)
+    )
     if (found.format.symbols is None) != (own.symbols is None):
         raise DataError(
             f"{member} holds symbols, but the model's frames are numbers: {', '.join(own.names)[:200]}"

@@ -195,3 +195,19 @@ def test_a_run_is_measured_on_what_it_held_out(zoo, tmp_path):
     nats = said["metrics"]["nats_per_row"]
     assert (nats["seed"], nats["samples"]) == (4, 90)
     assert nats["value"] == pytest.approx(json.loads(trained.out)["best"])
+
+
+def test_the_rows_of_a_file_are_measured_as_a_setting_says_they_are_written(zoo, people, rows, tmp_path):
+    whole = zoo("eval", people, "--data", str(rows)).out
+    table = [
+        line.split(",") for line in rows.read_text().replace("height, in cm", "height; in cm").splitlines()
+    ]
+    table[0] = ["height, in cm", "weight", "age", "w"]
+    table.insert(1, ["1", "NA", "2", "1"])
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join("\t".join(cells) for cells in table) + "\n")
+    ran = zoo("eval", people, "--data", str(other))
+    assert (ran.code, "row 1, column 'weight' is 'NA'" in ran.err) == (1, True)
+    assert zoo("eval", people, "--data", str(other), "--set", "data.skip_missing=true").out == whole
+    ran = zoo("eval", people, "--set", "data.skip_missing=true")
+    assert (ran.code, "held out is read as its recipe says" in ran.err) == (2, True)

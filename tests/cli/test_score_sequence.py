@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -279,3 +280,21 @@ def test_a_terminal_gets_a_table_with_safe_names(zoo, bases, tmp_path):
     assert "log-likelihood" in ran.out.splitlines()[0]
     assert "[2J[red]" in ran.out
     assert "\x1b[2J" not in ran.out
+
+
+def test_the_column_of_sequences_is_that_of_the_run(zoo, numbers, tmp_path):
+    """Rows of several patients are not scored as one sequence; what the zoo drew has its own column."""
+    run = tmp_path / "run"
+    shutil.copytree(numbers, run)
+    (run / "recipe.yaml").write_text(
+        "schema: 1\nstart: hmm\ndata: {source: a.csv, sequence: patient}\n", encoding="utf-8"
+    )
+    names = ",".join(witness.NUMBERS.names)
+    frames = [
+        ",".join(["1.5"] * len(witness.NUMBERS.names)),
+        ",".join(["2"] * len(witness.NUMBERS.names)),
+    ] * 2
+    for column in ("patient", "sequence"):
+        rows = [f"{name},{frame}" for name, frame in zip("aabb", frames, strict=True)]
+        path = written(tmp_path / f"{column}.csv", "\n".join([f"{column},{names}", *rows]) + "\n")
+        assert len(zoo("score", str(run), str(path)).out.splitlines()) == 2

@@ -190,3 +190,78 @@ def test_a_row_beyond_all_numbers_is_warned_of(zoo, run, tmp_path):
     assert ran.code == 1
     assert said["items"][1]["log_likelihood"] is said["mean_log_likelihood"] is None
     assert "1 of 2 rows is no finite number, the first of" in ran.err
+
+
+@pytest.fixture
+def commas(tmp_path):
+    """The rows as a spreadsheet writes them where a comma begins the decimals, one of them without its weight."""
+    path = tmp_path / "commas.csv"
+    cells = [[repr(value).replace(".", ",") for value in row] for row in ROWS.tolist()]
+    cells.insert(1, ["1,0", "", "2,5"])
+    path.write_text("\n".join(["height, in cm;weight;age", *map(";".join, cells)]) + "\n", encoding="utf-16")
+    return path
+
+
+def test_a_row_without_a_value_is_left_out_and_keeps_its_line(zoo, run, commas, witness):
+    ran = zoo("score", run, str(commas))
+    assert (ran.code, ran.out) == (1, "")
+    assert "row 2, column 'weight' is empty" in ran.err
+    assert ran.err.endswith("leave such rows out: --set data.skip_missing=true\n")
+    ran = zoo("score", run, str(commas), "--set", "data.skip_missing=true")
+    first, left_out, *others = ran.out.splitlines()
+    assert ([float(first), *map(float, others)], left_out) == (pytest.approx(witness), "")
+    assert ran.err.startswith("3 rows (1 with a missing value left out): mean log-likelihood")
+    said = json.loads(zoo("score", run, str(commas), "--set", "data.skip_missing=true", "--json").out)
+    assert [item["row"] for item in said["items"]] == [1, 3, 4]
+
+
+def test_a_setting_of_files_is_checked(zoo, run, people):
+    ran = zoo("score", run, str(people), "--set", "data.delimeter=;")
+    assert (ran.code, "did you mean 'delimiter'?" in ran.err) == (2, True)
+    ran = zoo("score", run, str(people), "--set", "config.layers=2")
+    assert (ran.code, "there is no setting 'config'" in ran.err) == (2, True)
+    ran = zoo("score", run, str(people), "--set", "data.delimiter=;")
+    assert (ran.code, "has no columns height, in cm" in ran.err) == (1, True)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    """The likeliest component of each row and its probability, by scipy."""
+    from scipy import stats
+
+    scaled = (ROWS - [170, 70, 40]) / [10, 8, 20]
+    covariance = np.eye(3)
+    covariance[0, 1] = covariance[1, 0] = 0.8
+    parts = [
+        weight * stats.multivariate_normal([mean] * 3, covariance).pdf(scaled)
+        for weight, mean in ((0.3, -0.5), (0.7, 0.7))
+    ]
+    shares = np.array(parts) / sum(parts)
+    return shares.argmax(axis=0).tolist(), shares.max(axis=0).tolist()
+
+
+def test_labels_say_the_component_of_each_row_and_how_probable_it_is(
+    zoo, run, people, witness, labels, tmp_path
+):
+    assert set(labels[0]) == {0, 1}
+    lines = [line.split("\t") for line in zoo("score", run, str(people), "--labels").out.splitlines()]
+    assert [float(line[0]) for line in lines] == pytest.approx(witness)
+    assert [line[1] for line in lines] == list(map(str, labels[0]))
+    assert [float(line[2]) for line in lines] == pytest.approx(labels[1])
+    ran = zoo("score", run, str(people), "--labels", "-o", str(tmp_path / "labelled.csv"))
+    assert ran.err.startswith(f"saved 3 scores to {tmp_path / 'labelled.csv'}\n")
+    with (tmp_path / "labelled.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert list(found[0]) == ["file", "row", "log_likelihood", "component", "responsibility"]
+    assert [row["component"] for row in found] == list(map(str, labels[0]))
+    said = json.loads(zoo("score", run, str(people), "--labels", "--json").out)
+    assert shape(said) == documented("zoo score MODEL FILE --labels --json, of tables")
+    assert [item["component"] for item in said["items"]] == labels[0]
+    shown = zoo("score", run, str(people), "--labels", terminal=True).out
+    assert all(name in shown.splitlines()[0] for name in ("row", "component", "responsibility"))
+
+
+def test_drawn_rows_can_be_labelled(zoo, run):
+    drawn = zoo("sample", run, "-n", "4", "--seed", "1").out
+    ran = zoo("score", run, "-", "--labels", stdin=drawn)
+    assert [len(line.split("\t")) for line in ran.out.splitlines()] == [3] * 4

@@ -30,10 +30,10 @@ def _is_number(name):
     return True
 
 
-# blanks around a name are no part of it in text, and a first line of numbers alone has no names
+# blanks around a name are no part of it in text, a first line of numbers alone has no names, and "# " is a comment's
 NAMES = st.lists(
     st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8).filter(
-        lambda name: name == name.strip() and not _is_number(name) and not name.startswith("\ufeff")
+        lambda name: name == name.strip() and not _is_number(name) and not name.startswith(("\ufeff", "# "))
     ),
     min_size=1,
     max_size=4,

@@ -28,7 +28,7 @@ def read(members: Sequence[Member], wanted: Wanted) -> Sequences:
     gathered = Gathered()
     for member in members:
         suffix = PurePosixPath(member.name).suffix.lower()
-        if suffix in records.SUFFIXES:
+        if records.is_table(member.name):
             read_table(member, wanted, gathered)
         elif suffix in sequence_arrays.SUFFIXES:
             read_arrays(member, wanted, gathered)

@@ -6,12 +6,13 @@ Shapes: N frames of all sequences one after the other, S sequences, D columns.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from zoo.datasets.arrays import Pile
+from zoo.datasets.file_rules import PLAIN, FileRules
 from zoo.datasets.source import Member
 from zoo.datasets.table_columns import few, unscaled
 from zoo.errors import DataError
@@ -28,7 +29,8 @@ class Wanted:
 
     columns: of tables, by name; none means all but `sequence`. sequence: the column that says which sequence a row
     belongs to; where a file has no column `SEQUENCE`, it is one sequence. lines: each line of a text is a sequence,
-    else each file. letters: fold text to `LETTERS`. symbols: read numbers as symbols.
+    else each file. letters: fold text to `LETTERS`. symbols: read numbers as symbols. rules: how tables are written,
+    and what of them is left out.
     """
 
     columns: tuple[str, ...] = ()
@@ -36,6 +38,7 @@ class Wanted:
     lines: bool = False
     letters: bool = False
     symbols: bool = False
+    rules: FileRules = PLAIN
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,7 @@ class Sequences:
 
     labels: where each sequence is from, for errors. names: what each is called: its file without suffix, or what a
     table or an archive calls it. format: of these values, unscaled. empty: how many were left out for having
-    no frames.
+    no frames. notes: what was found about the files, and what else was left out, for people.
     """
 
     values: np.ndarray
@@ -53,6 +56,7 @@ class Sequences:
     names: tuple[str, ...]
     format: Format
     empty: int = 0
+    notes: tuple[str, ...] = ()
 
     def bounds(self) -> np.ndarray:
         """(S + 1,) where each sequence begins, and the end."""
@@ -76,6 +80,8 @@ class Gathered:
         self._labels: list[str] = []
         self._names: list[str] = []
         self._symbols: dict[str, int] = {}
+        self._unwanted: set[int] = set()
+        self._notes: dict[str, None] = {}
 
     def expect(self, member: Member, kind: str, names: tuple[str, ...]) -> None:
         """Raises DataError when other files hold something else."""
@@ -87,6 +93,14 @@ class Gathered:
         elif self._kind != (kind, names):
             there = f"{self._kind[0]} in {few(self._kind[1])}"
             raise DataError(f"{member} holds {kind} in {few(names)}, but {self._first} holds {there}")
+
+    def tell(self, notes: Iterable[str]) -> None:
+        """What was found about a file, for people; said once."""
+        self._notes |= dict.fromkeys(notes)
+
+    def leave_out(self) -> None:
+        """The last sequence, whole: frames that are missing would bring others together that are not neighbours."""
+        self._unwanted.add(len(self._lengths) - 1)
 
     def begin(self, label: str, name: str) -> None:
         self._labels.append(label)
@@ -104,8 +118,14 @@ class Gathered:
     def sequences(self, wanted: Wanted) -> Sequences:
         assert self._kind is not None  # a source has at least one file
         kind, names = self._kind
-        lengths = np.array(self._lengths, np.int64)
-        kept = lengths > 0
+        lengths, wanted_ones = np.array(self._lengths, np.int64), np.ones(len(self._lengths), bool)
+        wanted_ones[list(self._unwanted)] = False
+        kept = (lengths > 0) & wanted_ones
+        if self._unwanted:
+            several = f"{len(self._unwanted):,} sequence{'s' * (len(self._unwanted) != 1)}"
+            self.tell([f"{several} with a missing value left out"])
+        if not kept.any() and self._unwanted:
+            raise DataError(f"{self._first}: every sequence has a missing value", hint="fill the values in")
         if not kept.any():
             raise DataError(
                 f"{self._first} has no frames: its sequences are empty"
@@ -113,12 +133,15 @@ class Gathered:
                 else f"{self._first} is empty"
             )
         values = self._pile.array()
+        if self._unwanted:
+            values = _of_sequences(values, lengths, kept)
         labels, called = (tuple(itertools.compress(each, kept)) for each in (self._labels, self._names))
         if kind == "numbers":
             form = Format(None, unscaled(names))
         else:
             values, form = self._numbered(values, kind, names, wanted)
-        return Sequences(values, lengths[kept], labels, called, form, int((~kept).sum()))
+        empty = int((lengths == 0).sum())
+        return Sequences(values, lengths[kept], labels, called, form, empty, tuple(self._notes))
 
     def _numbered(
         self, values: np.ndarray, kind: str, names: tuple[str, ...], wanted: Wanted
@@ -140,6 +163,14 @@ class Gathered:
             pile.add(table[values[at : at + _AT_ONCE]])
         text = kind == "text"
         return pile.array(), Format(tuple(symbols), unscaled(names), text, text and wanted.letters)
+
+
+def _of_sequences(values: np.ndarray, lengths: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The values of the sequences that are kept."""
+    pile, starts = Pile(values.shape[1:], values.dtype), lengths.cumsum() - lengths
+    for start, length in zip(starts[kept].tolist(), lengths[kept].tolist(), strict=True):
+        pile.add(values[start : start + length])
+    return pile.array()
 
 
 def _sorting(symbol: str) -> tuple[bool, float, str]:

@@ -16,6 +16,7 @@ from torch import nn
 
 from zoo.datasets import previews, sequence_files
 from zoo.datasets.arrays import config_settings, evaluating
+from zoo.datasets.file_rules import FileRules
 from zoo.datasets.material import Rows
 from zoo.datasets.passes import ALONE, Team
 from zoo.datasets.sequence_files import Sequences, Wanted
@@ -30,7 +31,7 @@ from zoo.modality import sequence_format
 from zoo.modality.sequence_batches import BATCH_SIZE, log_likelihoods
 from zoo.modality.sequence_format import Format
 from zoo.modality.sequence_samples import SEQUENCE, content
-from zoo.settings import Settings, setting
+from zoo.settings import setting
 
 __all__ = ["SequenceMaterial", "SequenceRules", "Sequences", "read"]
 
@@ -39,7 +40,7 @@ _MOST_SYMBOLS = 10_000_000  # that whole numbers are taken for
 
 
 @dataclass(frozen=True)
-class SequenceRules(Settings):
+class SequenceRules(FileRules):
     """How files become sequences to fit to and sequences to measure on."""
 
     columns: tuple[str, ...] = setting(
@@ -78,7 +79,9 @@ class SequenceRules(Settings):
 def read(source: Source, rules: SequenceRules, seed: int) -> SequenceMaterial:
     """The sequences of text files, tables and arrays; see `zoo.datasets.sequence_files.read` for what it raises."""
     members = source.files(sequence_files.SUFFIXES)
-    wanted = Wanted(rules.columns, rules.sequence, rules.split == "lines", rules.letters, rules.symbols)
+    wanted = Wanted(
+        rules.columns, rules.sequence, rules.split == "lines", rules.letters, rules.symbols, rules
+    )
     return SequenceMaterial(sequence_files.read(members, wanted), rules, seed)
 
 
@@ -240,7 +243,8 @@ class SequenceMaterial:
             said += f", {held_out:,} sequence{'s' * (held_out != 1)} held out"
         elif self._held_out.frames:
             said += f", the last {self._held_out.frames:,} held out"
-        return said + (f"; {own.empty:,} empty ones left out" if own.empty else "")
+        empty = [f"{own.empty:,} empty ones left out"] if own.empty else []
+        return "; ".join([said, *empty, *own.notes])
 
     def _measured(self) -> Columns:
         """Mean and deviation of the frames that are fitted to; a column that does not vary keeps its scale."""

@@ -53,8 +53,8 @@ class Member:
 
     @property
     def stem(self) -> str:
-        """The name without its suffix."""
-        return str(PurePosixPath(self.name).with_suffix(""))
+        """The name without its suffix, and without the .gz of what is packed."""
+        return str(PurePosixPath(self.name.removesuffix(".gz")).with_suffix(""))
 
     def open(self) -> IO[bytes]:
         """The file's bytes as a stream. Raises DataError when it cannot be opened."""
@@ -136,7 +136,7 @@ def _archived(path: Path) -> list[str]:
 def _is_chosen(name: str, suffixes: Collection[str]) -> bool:
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") for part in path.parts)
-    return not hidden and (not suffixes or path.suffix.lower() in suffixes)
+    return not hidden and (not suffixes or path.name.lower().endswith(tuple(suffixes)))
 
 
 def find(text: str, *, offline: bool = False) -> Source:

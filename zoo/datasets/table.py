@@ -23,6 +23,7 @@ from zoo.datasets.arrays import (
     evaluating,
     held_out_loss,
 )
+from zoo.datasets.file_rules import FileRules
 from zoo.datasets.images import grid
 from zoo.datasets.passes import RowPasses, Team
 from zoo.datasets.source import Source
@@ -41,7 +42,7 @@ from zoo.datasets.table_files import Table, chunks, read_table
 from zoo.datasets.table_gathering import Gathered, gather
 from zoo.errors import DataError, UsageError
 from zoo.family import Family
-from zoo.settings import Settings, setting
+from zoo.settings import setting
 
 __all__ = ["COLUMNS", "Table", "TableMaterial", "TableRules", "chunks", "read", "read_table"]
 
@@ -50,7 +51,7 @@ _VALUES_MEASURED = 2**20  # of held-out rows together
 
 
 @dataclass(frozen=True)
-class TableRules(Settings):
+class TableRules(FileRules):
     """How a table becomes training and held-out rows."""
 
     columns: tuple[str, ...] = setting((), help="names of the columns to train on; none means all")
@@ -69,7 +70,7 @@ def read(source: Source, rules: TableRules, seed: int) -> TableMaterial:
 
     Raises UsageError and DataError as `zoo.datasets.table_gathering.gather`.
     """
-    return TableMaterial(gather(source, rules.columns, rules.weights), rules, seed)
+    return TableMaterial(gather(source, rules.columns, rules.weights, rules), rules, seed)
 
 
 class TableMaterial:
@@ -89,9 +90,10 @@ class TableMaterial:
         if rules.held_out_share:
             self._train, self._held_out = split_rows(count, rules.held_out_share, seed)
         weighted = f", weighted by {rules.weights!r}" if data.weights is not None else ""
-        self.summary = (
+        said = (
             f"{count:,} rows of {len(self._table.names)} columns{weighted}, {len(self._held_out):,} held out"
         )
+        self.summary = "; ".join([said, *data.notes])
 
     def learn(self, folder: Path) -> None:
         """Write names, means and scales of the columns into folder/columns.json."""

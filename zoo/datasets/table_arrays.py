@@ -75,19 +75,30 @@ def checked(
 
     Raises DataError, with row and column, for a value that is not a finite 64-bit float.
     """
+    return (part for part, _ in kept(table, rows, columns, skip_missing=False))
+
+
+def kept(
+    table: ArrayTable, rows: int, columns: Sequence[int], *, skip_missing: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """As `checked`, and of each part (m,) bool, which rows it has: with `skip_missing` not those with a nan."""
     for first in range(0, len(table.values), rows):
         part = table.values[first : first + rows]
         part = part[:, list(columns)] if columns else part
+        there = np.ones(len(part), bool)
+        if skip_missing and part.dtype.kind == "f":
+            there = ~np.isnan(part).any(axis=1)
         wrong = _wrong(part)
-        if wrong is not None and wrong.any():
+        if wrong is not None and wrong[there].any():
+            wrong[~there] = False
             row, column = (int(found[0]) for found in np.nonzero(wrong))
             name = table.names[columns[column] if columns else column]
             raise DataError(
                 f"{table.name}: row {first + row + 1}, column {name!r} is {part[row, column]}, not a finite number "
                 "that 64-bit floats have",
-                hint="leave such rows out, or train on other columns: --set data.columns=NAME,NAME",
+                hint="--set data.skip_missing=true leaves out rows with a nan",
             )
-        yield part
+        yield (part if there.all() else part[there]), there
 
 
 def _wrong(part: np.ndarray) -> Any:

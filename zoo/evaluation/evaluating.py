@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.datasets.documents import Document
+from zoo.datasets.file_rules import PLAIN, FileRules
 from zoo.errors import CapabilityError, DataError, UsageError
 from zoo.evaluation import held_out, items
 from zoo.evaluation.held_out import HeldOut
@@ -62,6 +63,7 @@ def evaluate(
     *,
     column: str | None = None,
     weights: str | None = None,
+    files: FileRules = PLAIN,
     window: int | None = None,
     stride: int | None = None,
     batch_size: int | None = None,
@@ -76,6 +78,7 @@ def evaluate(
     data: a file, a folder, a built-in name, of text also rows (hf:user/name, FILE.parquet), or texts; of others
     several names. All of it is measured; None is what a run of `zoo train` held out.
     column: of rows, the one that is text. weights: of a table, the column that says how much each row counts.
+    files: how files of rows and sequences are written, where that is not to be found.
     model, window, stride, batch_size, device, dtype, offline: as for `zoo.score`. report: called with the number of
     tokens done so far.
     Raises CapabilityError for a model of another modality, DataError when the data cannot be read or there is nothing
@@ -85,15 +88,17 @@ def evaluate(
     loaded = opened(model, device=device, dtype=dtype, offline=offline)
     for_text = {"column": column, "window": window, "stride": stride}
     if isinstance(loaded, TextModel):
-        _refuse(loaded, weights=weights)
+        _refuse(loaded, weights=weights, files=None if files == PLAIN else files)
         measured = _held_out(loaded, data, column, offline)
         return of_text(loaded, measured, window=window, stride=stride, batch_size=batch_size, report=report)
     if isinstance(loaded, TableModel):
         _refuse(loaded, **for_text)
-        return items.of_table(loaded, _sources(data), weights=weights, batch_size=batch_size, offline=offline)
+        return items.of_table(
+            loaded, _sources(data), weights=weights, files=files, batch_size=batch_size, offline=offline
+        )
     if isinstance(loaded, SequenceModel):
         _refuse(loaded, **for_text, weights=weights)
-        return items.of_sequences(loaded, _sources(data), batch_size=batch_size, offline=offline)
+        return items.of_sequences(loaded, _sources(data), files=files, batch_size=batch_size, offline=offline)
     what = loaded.family.modality
     raise CapabilityError(
         f"{loaded.name} makes {what}, but only models of text, tables and sequences are evaluated so far"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zoo.datasets.file_rules import PLAIN, FileRules
 from zoo.datasets.sequences import SequenceMaterial
 from zoo.datasets.table import TableMaterial
 from zoo.errors import DataError
@@ -109,15 +110,17 @@ def of_table(
     sources: Sequence[str] | None = None,
     *,
     weights: str | None = None,
+    files: FileRules = PLAIN,
     batch_size: int | None = None,
     offline: bool = False,
 ) -> RowEvaluation:
     """Nats a row and bits a column: of files, folders and built-in sets, or of what the model's run held out.
 
     Columns are matched by name. weights: the sources' column that says how much each row counts; what a run held out
-    counts as its recipe says. batch_size: rows computed together. Raises UsageError and DataError as `zoo.evaluate`.
+    counts as its recipe says. files: how the sources' files are written. batch_size: rows computed together.
+    Raises UsageError and DataError as `zoo.evaluate`.
     """
-    data = materials.rows(model, sources, weights, offline=offline)
+    data = materials.rows(model, sources, weights, files, offline=offline)
     scored = [part.scores(model.network, whole=data.whole, batch_size=batch_size) for part in data.parts]
     each, weight = (np.concatenate(parts) for parts in zip(*scored, strict=True))
     if not len(each):
@@ -139,11 +142,12 @@ def of_sequences(
     model: SequenceModel,
     sources: Sequence[str] | None = None,
     *,
+    files: FileRules = PLAIN,
     batch_size: int | None = None,
     offline: bool = False,
 ) -> SequenceEvaluation:
     """Nats a frame of numbers, or bits a symbol and nats a sequence; as `of_table`."""
-    data = materials.sequences(model, sources, offline=offline)
+    data = materials.sequences(model, sources, files, offline=offline)
     scored = [part.scores(model.network, whole=data.whole, batch_size=batch_size) for part in data.parts]
     each, lengths = (np.concatenate(parts) for parts in zip(*scored, strict=True))
     if not len(each):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, Generic, TypeVar
 
 from zoo import settings
 from zoo.datasets import reading, sequence_files, table_files
-from zoo.datasets.records import SUFFIXES as TABLES
+from zoo.datasets.file_rules import PLAIN, FileRules
+from zoo.datasets.records import is_table, layout
 from zoo.datasets.sequences import SequenceMaterial, SequenceRules
 from zoo.datasets.table import TableMaterial, TableRules
 from zoo.datasets.table_columns import few
@@ -42,13 +42,16 @@ class Measured(Generic[Read]):
 
 
 def rows(
-    model: TableModel, sources: Sequence[str] | None, weights: str | None, *, offline: bool
+    model: TableModel, sources: Sequence[str] | None, weights: str | None, files: FileRules, *, offline: bool
 ) -> Measured[TableMaterial]:
     """sources: None for what the model's run held out. weights: their column that says how much a row counts.
+
+    files: how those of the sources are written; what a run held out is read as its recipe says.
 
     Raises UsageError without sources for what is no run, DataError for data that cannot be read or does not fit.
     """
     if sources is None:
+        _none(files, model)
         if weights is not None:
             raise UsageError(
                 f"weights is {weights!r}, but what {model.name} held out counts as its recipe says",
@@ -56,7 +59,7 @@ def rows(
             )
         found: Measured[TableMaterial] = _of_run(model, offline)
     else:
-        parts = tuple(_table(model, name, weights, offline) for name in sources)
+        parts = tuple(_table(model, name, weights, files, offline) for name in sources)
         found = Measured(", ".join(sources), parts)
     for part in found.parts:
         part.bind_to(model.family, model.layout)
@@ -64,18 +67,28 @@ def rows(
 
 
 def sequences(
-    model: SequenceModel, sources: Sequence[str] | None, *, offline: bool
+    model: SequenceModel, sources: Sequence[str] | None, files: FileRules, *, offline: bool
 ) -> Measured[SequenceMaterial]:
-    """As `rows`. Sources are read as the model's run read its data, if it is one of a run."""
+    """As `rows`. Sources are cut into sequences as the model's run cut its data, if it is one of a run."""
     if sources is None:
+        _none(files, model)
         found: Measured[SequenceMaterial] = _of_run(model, offline)
     else:
-        rules = _sequence_rules(model)
+        rules = dataclasses.replace(_sequence_rules(model), **settings.plain(files))
         parts = tuple(_sequences(model, name, rules, offline) for name in sources)
         found = Measured(", ".join(sources), parts)
     for part in found.parts:
         part.bind_to(model.family, model.format)
     return found
+
+
+def _none(files: FileRules, model: Model) -> None:
+    """Raises UsageError for rules of files where there are none to name."""
+    if files != PLAIN:
+        raise UsageError(
+            f"what {model.name} held out is read as its recipe says",
+            hint="leave the settings of data out, or say what to measure on: --data D",
+        )
 
 
 def _of_run(model: Model, offline: bool) -> Any:
@@ -89,21 +102,28 @@ def _of_run(model: Model, offline: bool) -> Any:
     return Measured(f"held out of {said.source}", (material,), seed)
 
 
-def _table(model: TableModel, name: str, weights: str | None, offline: bool) -> TableMaterial:
+def _table(
+    model: TableModel, name: str, weights: str | None, files: FileRules, offline: bool
+) -> TableMaterial:
     """Columns of files are matched by name, as are those of images; other arrays have them in the model's order."""
     source = reading.locate("table", name, offline=offline)
     wanted: tuple[str, ...] = ()
     if source.built_in is None:
         first = source.files(table_files.SUFFIXES)[0]
         if not table_files.is_array(first):
-            names = table_files.column_names(first)
+            names = table_files.layout(first, files, model.columns).names
             wanted = tuple(names[place] for place in model.places(names, str(first)))
-    data = gather(source, wanted, weights)
+    data = gather(source, wanted, weights, files)
     own = data.table.names
     if len(own) != len(model.columns) or (data.image is not None and own != model.columns):
         raise DataError(f"{name} has the columns {few(own)}, but {model.name} has {few(model.columns)}")
     data = dataclasses.replace(data, table=Table(model.columns, data.table.values))
     return TableMaterial(data, TableRules(weights=weights, held_out_share=0.0), 0)
+
+
+def sequence_column(model: SequenceModel) -> str:
+    """The column of tables that says which sequence a row belongs to, as in the model's run; else the usual one."""
+    return _sequence_rules(model).sequence
 
 
 def _sequence_rules(model: SequenceModel) -> SequenceRules:
@@ -124,8 +144,8 @@ def _sequences(model: SequenceModel, name: str, rules: SequenceRules, offline: b
     source, form = reading.locate("sequence", name, offline=offline), model.format
     first = source.files(sequence_files.SUFFIXES)[0]
     columns = () if form.symbols is not None else form.names
-    if PurePosixPath(first.name).suffix.lower() in TABLES:
-        names = table_files.column_names(first)
+    if is_table(first.name):
+        names = layout(first, rules, form.names).names
         missing = tuple(column for column in form.names if column not in names)
         if missing and form.symbols is None:
             raise DataError(f"{first} has no column {few(missing)}; it has {few(names)}")

@@ -155,6 +155,11 @@ class TableModel(Model):
         """The probability of each of K components given the row, (N, K) float64; see `log_prob`."""
         return self._measured("responsibilities", items, batch_size)
 
+    def labels(self, items: Any, *, batch_size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The likeliest component of each row, (N,) int64, and its probability given the row; see `log_prob`."""
+        found = self.responsibilities(items, batch_size=batch_size)
+        return found.argmax(axis=1), found.max(axis=1)
+
     def _measured(self, method: str, items: Any, batch_size: int | None) -> np.ndarray:
         """What a method of the network says of each row, part by part."""
         import torch

@@ -133,16 +133,7 @@ def changed(
     """
     classes = {"config": config_class, "data": rules_class, "plan": plan_class}
     for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        section, dot, key = name.strip().partition(".")
-        if not (equals and dot):
-            raise UsageError(f"--set {assignment}: must be written as section.setting=value")
-        if section not in classes:
-            raise settings.unknown_name(section, classes, what=f"--set {assignment}")
-        known = {setting.name: setting for setting in settings.fields(classes[section])}
-        if key not in known:
-            raise settings.unknown_name(key, known, what=f"--set {assignment}")
-        value = settings.parse(known[key], text.strip(), what=f"--set {assignment}")
+        section, key, value = settings.assigned(assignment, classes)
         said: Mapping[str, Any] = getattr(recipe, section)
         changes: dict[str, Any] = {section: {**said, key: value}}
         recipe = replace(recipe, **changes)

@@ -41,6 +41,7 @@ def _eval(
             help="A text file, a table or an array, a folder of them, or a built-in name; may be given again.",
         ),
     ] = None,
+    changes: options.FileSettings = None,
     batch_size: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Sequences computed together; changes speed alone."),
@@ -56,9 +57,10 @@ def _eval(
     from zoo.evaluation import items
     from zoo_cli.loading import load
 
+    files = options.file_rules(changes)
     target = model_options.after(found, "eval", model)
     loaded = load(target, device=device, dtype=dtype, offline=offline, quiet=quiet)
-    told = items.of_sequences(loaded, data or None, batch_size=batch_size, offline=offline)
+    told = items.of_sequences(loaded, data or None, files=files, batch_size=batch_size, offline=offline)
     _show(told, as_json=as_json)
     _warn(told)
 

@@ -47,6 +47,7 @@ def _eval(
             metavar="COLUMN", help="The column of --data that says how much a row counts.", show_default=False
         ),
     ] = None,
+    changes: options.FileSettings = None,
     batch_size: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Rows computed together; changes speed alone.")
     ] = None,
@@ -61,9 +62,12 @@ def _eval(
     from zoo.evaluation import items
     from zoo_cli.loading import load
 
+    files = options.file_rules(changes)
     target = model_options.after(found, "eval", model)
     loaded = load(target, device=device, dtype=dtype, offline=offline, quiet=quiet)
-    told = items.of_table(loaded, data or None, weights=weights, batch_size=batch_size, offline=offline)
+    told = items.of_table(
+        loaded, data or None, weights=weights, files=files, batch_size=batch_size, offline=offline
+    )
     _show(told, as_json=as_json)
     broken = sum(not math.isfinite(value) for value in told.log_likelihoods.tolist())
     if broken:

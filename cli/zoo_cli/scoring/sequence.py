@@ -51,9 +51,10 @@ def _score(
         typer.Option(
             "--sequence",
             metavar="COLUMN",
-            help="The column of tables that says the sequence; else `sequence`.",
+            help="The column of tables that says the sequence; else that of the model's run, or `sequence`.",
         ),
     ] = None,
+    changes: options.FileSettings = None,
     whole: Annotated[bool, typer.Option("--whole", help="Score each text file as one sequence.")] = False,
     states: Annotated[
         bool, typer.Option("--states", help="Tell the most probable hidden state of each frame, by Viterbi.")
@@ -75,17 +76,15 @@ def _score(
     offline: options.Offline = False,
     _cache_dir: options.CacheDir = None,
 ) -> None:
-    from zoo.modality.sequence_samples import SEQUENCE
     from zoo_cli import sequence_input
     from zoo_cli.loading import load
 
+    rules = options.file_rules(changes)
     found = model_options.after(found, "score", model)
     saved = _place(output, states=states, replace=yes) if output else None
     loaded: SequenceModel = load(found, device=device, dtype=dtype, offline=offline, quiet=quiet)
     items = [
-        item
-        for file in files
-        for item in sequence_input.items(loaded, file, sequence or SEQUENCE, whole=whole)
+        item for file in files for item in sequence_input.items(loaded, file, sequence, rules, whole=whole)
     ]
     encoded = [loaded.format.encode(item.given, what=item.label) for item in items]
     kept = [(item, one) for item, one in zip(items, encoded, strict=True) if len(one)]
