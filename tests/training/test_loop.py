@@ -273,7 +273,7 @@ def test_what_a_network_says_beside_its_loss_is_passed_on_as_means_over_the_part
         def loss(self, batch, turn, noise):
             return {"loss": super().loss(batch, turn, noise), "first": batch[:, 0].float().mean()}
 
-    _, (step,) = trained(Telling(), letters, changed(steps=1, batch_size=4, accumulation=2))
+    _, (step,) = trained(Telling(), letters, changed(steps=1, warmup=1, batch_size=4, accumulation=2))
     assert list(step.losses) == ["loss", "first"]
     assert step.losses["first"] == letters.rows(0, 4)[:, 0].float().mean()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooWarning
 from zoo.settings import make
+from zoo.training.learner import Learner
+from zoo.training.loop import train
 from zoo.training.plan import Plan, learning_rate
 from zoo.training.step import due as due_after
 
@@ -86,3 +88,23 @@ def test_a_plan_that_cannot_be_is_refused_with_what_can(said, message):
     with pytest.raises(UsageError) as refused:
         make(Plan, said, what="plan")
     assert message in str(refused.value)
+
+
+def test_an_unset_warmup_is_a_tenth_of_the_run_and_at_most_100_steps():
+    for steps, expected in ((5, 0), (20, 2), (500, 50), (1000, 100), (9000, 100)):
+        assert Plan(steps=steps).counted(26, 16).warmup == expected
+    assert learning_rate(Plan(steps=20), 2) == 1e-3
+    assert Plan(epochs=10.0).counted(26, 2).warmup == 13
+    assert Plan(steps=20, warmup=7).counted(26, 16).warmup == 7
+
+
+def test_a_warmup_longer_than_the_run_and_a_batch_larger_than_the_data_are_said(pairs, letters):
+    plan = Plan(steps=2, warmup=4, batch_size=32)
+    with pytest.warns(ZooWarning) as caught:
+        list(train(Learner(pairs(), plan), letters, device="cpu"))
+    assert [str(warning.message) for warning in caught] == [
+        "plan.warmup is 4 steps, but the run has 2: the learning rate rises to its end and reaches 0.0005 of 0.001 "
+        "(--set plan.warmup=0)",
+        "a batch has 32 rows (--batch-size), but the data 26: a step goes through it 1.2 times",
+    ]
+    assert not list(Plan(steps=2, warmup=2, batch_size=26).warnings(26, 26))

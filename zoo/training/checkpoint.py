@@ -58,8 +58,8 @@ def write(
     """Write one, then remove all but the newest `keep` and the best, the one whose notes' "measure" is lowest.
 
     tensors: those of `Learner.tensors`. save_weights: writes the weights file, of the average if there is one.
-    A run killed in the middle of this has the checkpoints before. One of this step that holds is left as it is; those
-    of later steps go, since they were skipped as damaged.
+    A run killed in the middle of this, or whose disk is full, has the checkpoints before. One of this step that holds
+    is left as it is; those of later steps go, since they were skipped as damaged.
     """
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
@@ -68,7 +68,28 @@ def write(
     if final.exists() and isinstance(_examined(final), Checkpoint):
         return final
     aside = folder / f".step-{step:08d}.{secrets.token_hex(4)}.partial"
-    aside.mkdir()
+    try:
+        aside.mkdir()
+        _fill(aside, step, tensors, save_weights, notes)
+        if final.exists():
+            _discard(final)
+        aside.replace(final)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)  # on a full disk, it would be in the way of everything else
+        raise
+    _flush(folder)
+    _remove_others(folder, step, keep)
+    return final
+
+
+def _fill(
+    aside: Path,
+    step: int,
+    tensors: Mapping[str, torch.Tensor],
+    save_weights: Callable[[Path], None],
+    notes: Mapping[str, Any],
+) -> None:
+    """Write the files of a checkpoint, and then the manifest that proves them, onto the disk."""
     averaged = any(name.startswith("average.") for name in tensors)
     kept_apart = "average." if averaged else "network."
     rest = {name: value for name, value in tensors.items() if not name.startswith(kept_apart)}
@@ -78,12 +99,6 @@ def write(
     said = {"schema": _SCHEMA, "step": step, "averaged": averaged, "notes": dict(notes), "files": files}
     _write_flushed(aside / MANIFEST, json.dumps({**said, "sha256": _digest(said)}, indent=1) + "\n")
     _flush(aside)
-    if final.exists():
-        _discard(final)
-    aside.replace(final)
-    _flush(folder)
-    _remove_others(folder, step, keep)
-    return final
 
 
 def newest(run: Path) -> Checkpoint | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from zoo.datasets.material import Rows
-from zoo.errors import TrainingError
+from zoo.errors import TrainingError, ZooWarning
 from zoo.noise import Noise
 from zoo.training import processes
 from zoo.training.learner import Learner
@@ -37,9 +38,11 @@ def train(
 
     device: one of `zoo.training.processes.DEVICES`. The learner is moved there and stays there.
     Raises TrainingError before the weights change when a loss or a gradient is not finite, and when memory runs out;
-    UsageError when a batch cannot be divided evenly among processes and parts.
+    UsageError when a batch cannot be divided evenly among processes and parts. Warns of what may not be meant.
     """
     plan = learner.counted(data)
+    for said in plan.warnings(data.epoch, learner.rows_a_step):
+        warnings.warn(said, ZooWarning, stacklevel=2)
     accelerator = processes.accelerator(plan, device)
     loop = _Loop(learner, data, plan, accelerator, learner.prepare(accelerator))
     began = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,11 +127,34 @@ def metrics(step: Step) -> dict[str, Any]:
 
 
 def continued(path: Path, done: int) -> Path:
-    """The metrics without lines of steps that will be made again, the last of which may be cut short."""
-    lines = (
-        path.read_text(encoding="utf-8").splitlines(keepends=True)[:done] if done and path.is_file() else []
-    )
-    aside = path.with_suffix(".partial")
-    aside.write_text("".join(lines), encoding="utf-8")
-    aside.replace(path)
+    """The metrics without lines of steps that will be made again, and without what is no whole line."""
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        with aside.open("wb") as file:
+            file.writelines(line for line, _ in lines(path, done))
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
     return path
+
+
+def lines(path: Path, done: int) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The lines of the metrics of steps 1 .. done that are whole, as they are and as what they say; none of no file.
+
+    A power cut may leave gaps, a line cut short, or bytes that were never written.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for raw in file:
+            try:
+                said = json.loads(raw)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(said, dict) and _is_step(said.get("step"), done):
+                yield raw.removesuffix(b"\n") + b"\n", said
+
+
+def _is_step(step: Any, last: int) -> bool:
+    return type(step) is int and 0 < step <= last

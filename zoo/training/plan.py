@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zoo.errors import UsageError
 from zoo.settings import Settings, setting
 
+_LONGEST_WARMUP = 100  # steps, unless a plan says otherwise
 _LARGEST_DECAY = 0.9999999  # below one, or nothing would ever be learned
 
 SAVE_DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -33,7 +35,12 @@ class Plan(Settings):
     seed: int = setting(0, help="of first weights, data order, dropout, split", minimum=0, maximum=2**63 - 1)
     learning_rate: float = setting(1e-3, help="AdamW's largest learning rate", above=0.0)
     schedule: str = setting("cosine", help="how the rate falls after the warm-up", choices=SCHEDULES)
-    warmup: int = setting(100, help="over which the rate rises from zero", minimum=0, unit="steps")
+    warmup: int | None = setting(
+        None,
+        help="over which the rate rises from zero; unset, a tenth of all steps and at most 100",
+        minimum=0,
+        unit="steps",
+    )
     floor: float = setting(0.1, help="share of the rate left when it has fallen", minimum=0.0, maximum=1.0)
     weight_decay: float = setting(0.1, help="of matrices; vectors are left alone", minimum=0.0)
     beta_1: float = setting(0.9, help="AdamW's memory of the gradient", minimum=0.0, maximum=_LARGEST_DECAY)
@@ -71,12 +78,32 @@ class Plan(Settings):
             )
         return share
 
+    @property
+    def rise(self) -> int:
+        """Steps of the warm-up."""
+        return min(_LONGEST_WARMUP, self.steps // 10) if self.warmup is None else self.warmup
+
     def counted(self, epoch: int, rows_a_step: int) -> Plan:
-        """The plan with epochs written as steps. epoch: the rows in one. rows_a_step: see `Learner`."""
-        if self.epochs is None:
-            return self
-        steps = max(1, math.ceil(self.epochs * epoch / rows_a_step))
-        return dataclasses.replace(self, steps=steps, epochs=None)
+        """The plan with its steps in numbers. epoch: the rows in one. rows_a_step: see `Learner`."""
+        plan = self
+        if self.epochs is not None:
+            steps = max(1, math.ceil(self.epochs * epoch / rows_a_step))
+            plan = dataclasses.replace(self, steps=steps, epochs=None)
+        return dataclasses.replace(plan, warmup=plan.rise)
+
+    def warnings(self, epoch: int, rows_a_step: int) -> Iterator[str]:
+        """What a person may not have meant, in words. The plan is a counted one."""
+        if self.rise > self.steps:
+            reached = learning_rate(self, self.steps)
+            yield (
+                f"plan.warmup is {self.rise} steps, but the run has {self.steps}: the learning rate rises to its end "
+                f"and reaches {reached:.2g} of {self.learning_rate:.2g} (--set plan.warmup={self.steps // 10})"
+            )
+        if rows_a_step > epoch:
+            yield (
+                f"a batch has {self.batch_size} rows (--batch-size), but the data {epoch}: a step goes through it "
+                f"{rows_a_step / epoch:.2g} times"
+            )
 
 
 @dataclass(frozen=True)
@@ -116,9 +143,9 @@ def learning_rate(plan: Plan, step: int) -> float:
 
     cosine: half a period (Loshchilov and Hutter, "SGDR", 2017). linear: a line. constant: it stays the largest.
     """
-    if step <= plan.warmup:
-        return plan.learning_rate * step / plan.warmup
-    done = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
+    if step <= plan.rise:
+        return plan.learning_rate * step / plan.rise
+    done = (step - plan.rise) / max(1, plan.steps - plan.rise)
     left = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}[
         plan.schedule
     ]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import math
 import shutil
@@ -31,7 +32,7 @@ from zoo.datasets import reading
 from zoo.datasets import source as sources
 from zoo.datasets.material import Material
 from zoo.datasets.previews import write
-from zoo.errors import TrainingError, UsageError, ZooError
+from zoo.errors import DiskSpaceError, TrainingError, UsageError, ZooError
 from zoo.family import Family
 from zoo.training import checkpoint, processes, recipe, start, versions
 from zoo.training.checkpoint import Checkpoint
@@ -46,6 +47,7 @@ from zoo.training.start import Start
 from zoo.training.step import Step
 
 _GOES_BY = "recipe"  # in run.json
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass
@@ -119,7 +121,8 @@ def begin(
         _require_outside(folder, wanted, origin)
     held = claim(folder, force=force)
     try:
-        run = _begun(wanted, origin, rules, folder, device, offline)
+        with _full_disk_told():
+            run = _begun(wanted, origin, rules, folder, device, offline)
     except BaseException:
         held.close()
         raise
@@ -310,7 +313,7 @@ def steps(run: Run) -> Iterator[Step]:
     When the first step of a new run fails, its folder is as it was before `begin`.
     """
     plan, writes = run.plan, processes.is_main()
-    with contextlib.closing(run), contextlib.ExitStack() as stack:
+    with contextlib.closing(run), _full_disk_told(run), contextlib.ExitStack() as stack:
         log = None
         if writes:
             path = continued(run.folder / METRICS, run.learner.step)
@@ -326,6 +329,21 @@ def steps(run: Run) -> Iterator[Step]:
             if run.held is not None:
                 run.held.settle()
             yield step
+
+
+@contextlib.contextmanager
+def _full_disk_told(run: Run | None = None) -> Iterator[None]:
+    """A disk that is full, as an error that says how to go on. run: None while it is begun."""
+    try:
+        yield
+    except (OSError, DiskSpaceError) as error:
+        if isinstance(error, OSError) and error.errno not in _DISK_FULL:
+            raise
+        said = str(error) if isinstance(error, DiskSpaceError) else f"the disk is full: {error.strerror}"
+        if run is None or (run.held is not None and run.held.begun):
+            raise DiskSpaceError(said, hint="make room and begin again; nothing was changed") from error
+        hint = f"make room, then go on with: zoo train --resume -o {run.folder}"
+        raise DiskSpaceError(f"step {run.learner.step}: {said}", hint=hint) from error
 
 
 def _made(run: Run) -> Iterator[Step]:

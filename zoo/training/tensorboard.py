@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import MissingDependencyError
-from zoo.training.outputs import METRICS, metrics
+from zoo.training.outputs import METRICS, lines, metrics
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -63,8 +62,6 @@ def events(run: Path, done: int) -> Events:
     from torch.utils.tensorboard import SummaryWriter
 
     found = Events(SummaryWriter(str(run / FOLDER), purge_step=0))
-    if done and (run / METRICS).is_file():
-        with (run / METRICS).open(encoding="utf-8") as file:
-            for _, line in zip(range(done), file, strict=False):
-                found.add(json.loads(line))
+    for _, said in lines(run / METRICS, done):
+        found.add(said)
     return found

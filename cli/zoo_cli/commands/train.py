@@ -113,6 +113,8 @@ def _train(
     ]
     if resume and (start or recipe_file or force):
         raise UsageError("--resume goes on with RUN: it takes no START, --recipe or --force")
+    if epochs is not None and not 0 < epochs < float("inf"):
+        raise UsageError(f"--epochs is {epochs:g}, but must be above 0")
     if steps and epochs:
         raise UsageError("--steps and --epochs both say how long to train: leave one out")
     main = others.is_main()
