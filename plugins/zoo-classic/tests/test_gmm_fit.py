@@ -95,7 +95,7 @@ def same(model: GMM, peer: Any, tolerance: float) -> bool:
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_each_step_is_scikit_learns(covariance):
     x = blobs()
-    model = started(x, covariance)
+    model = started(x, covariance, regularisation=1e-6)
     found = fitted(model, TensorPasses(x), 15)
     wanted, peer = their_steps(x.numpy(), start_of(x, covariance), covariance, 15)
     assert np.allclose(found, wanted, rtol=1e-9, atol=0)
@@ -382,11 +382,14 @@ def test_rows_that_are_all_the_same_are_fitted_by_one_component():
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_rows_that_are_all_the_same_need_a_regularisation(covariance):
     x = TensorPasses(torch.full((20, 2), 3.0, dtype=torch.float64))
-    with pytest.raises(DataError, match="columns that do not vary") as refused:
+    copies = "20 rows have 1 different value and carry as many components: 2 of the 3 are copies"
+    with (
+        pytest.raises(DataError, match="columns that do not vary") as refused,
+        pytest.warns(ZooWarning, match=copies),
+    ):
         fitted(build(GMMConfig(2, 3, covariance, regularisation=0.0)), x, 1)
-    assert "--set data.standardise=true --set config.regularisation=1e-3" in refused.value.hint
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZooWarning)  # of three components, two may have no rows
+    assert "--set config.relative_regularisation=1e-3" in refused.value.hint
+    with pytest.warns(ZooWarning, match=copies):
         found = fitted(build(GMMConfig(2, 3, covariance)), x, 3)
     assert np.isfinite(found).all()
 

@@ -64,7 +64,7 @@ def prepared(weights: torch.Tensor, means: torch.Tensor, covariances: torch.Tens
         )
         raise UsageError(
             f"{which} is not positive definite",
-            hint="add to its diagonal; in a fit, a larger regularisation does: --set config.regularisation=1e-3",
+            hint="add to its diagonal; a fit does, with a larger --set config.relative_regularisation=1e-3",
         )
     if kind in ("full", "tied"):
         cholesky = torch.linalg.cholesky(covariances.view(-1, columns, columns))

@@ -28,8 +28,11 @@ _ROWS_DRAWN_AT_ONCE = 4096
 class GMM(nn.Module):
     """weights (K,), means (K, D) and covariances: full (K, D, D), tied (D, D), diagonal (K, D), spherical (K,).
 
-    They take no gradients. All means equal, as in a new module, say that it has not been started.
+    They take no gradients. A new module has all means 0 and all variances 1, which says that it has not been started.
+    means_alone: whether a fit has yet to find the rest of its start in the data.
     """
+
+    means_alone = False
 
     def __init__(self, config: GMMConfig) -> None:
         super().__init__()
@@ -56,15 +59,25 @@ class GMM(nn.Module):
     @property
     def started(self) -> bool:
         """Whether a fit would go on from the present parameters; a single component needs no start."""
-        return len(self.means) == 1 or bool((self.means != self.means[0]).any())
+        new = GMM(self.config).to(self.means.device).parameters()
+        return len(self.means) == 1 or any(
+            not torch.equal(own, fresh) for own, fresh in zip(self.parameters(), new, strict=True)
+        )
 
     def start(
-        self, means: torch.Tensor, covariances: torch.Tensor, weights: torch.Tensor | None = None
+        self,
+        means: torch.Tensor,
+        covariances: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
     ) -> None:
         """Set the parameters, which a fit then starts from. weights: equal when None.
 
+        covariances: when None, a fit takes those of all its rows; until then they are 1.
         Raises UsageError for wrong shapes, numbers that are not finite and covariances not positive definite.
         """
+        self.means_alone = covariances is None
+        if covariances is None:
+            covariances = GMM(self.config).covariances
         if weights is None:
             weights = torch.full((len(means),), 1 / max(1, len(means)), dtype=torch.float64)
         if means.shape != self.means.shape:

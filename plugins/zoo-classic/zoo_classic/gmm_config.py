@@ -38,8 +38,13 @@ class GMMConfig(Settings):
     start_rows: int = setting(
         65_536, help="rows that are drawn from the data to begin with", minimum=1, maximum=100_000_000
     )
-    regularisation: float = setting(
-        1e-6, help="added to every variance, in the square of the data's units", minimum=0.0
+    relative_regularisation: float = setting(
+        1e-6, help="added to every variance, as a share of its column's variance in the data", minimum=0.0
+    )
+    regularisation: float | None = setting(
+        None,
+        help="in place of the relative one: added in the square of the data's units, as scikit-learn's reg_covar",
+        minimum=0.0,
     )
     tolerance: float = setting(
         1e-3,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import TYPE_CHECKING
 
 import torch
 
 from zoo.datasets.material import Passes
-from zoo.errors import DataError, ZooWarning
+from zoo.errors import DataError
 from zoo.noise import Noise
 from zoo_classic.gaussians import kept_apart, not_positive
 from zoo_classic.gmm_expectation import Expectation, Scaling
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 _VALUES_READ = 2**20
 _MOST_ROWS_READ = 65_536
 _EMPTY = 1e-3  # of a row: a component with less weight explains nothing
+MOST_BEGINNINGS = 3  # of a component in a fit; the data has nothing for one that fails again
 
 
 def whole(model: GMM, data: Passes, scaling: Scaling) -> tuple[float, Moments]:
@@ -57,11 +57,21 @@ def outcome(expected: Expectation, data: Passes, scaling: Scaling) -> tuple[floa
     return log_likelihood, expected.moments()
 
 
-def maximise(model: GMM, moments: Moments, rows: int, data: Passes, noise: Noise, scaling: Scaling) -> int:
-    """Set the model's parameters to the likeliest of these moments; how many components had to begin anew.
+def maximise(
+    model: GMM,
+    moments: Moments,
+    rows: int,
+    data: Passes,
+    noise: Noise,
+    scaling: Scaling,
+    begun: torch.Tensor,
+) -> int:
+    """Set the model's parameters to the likeliest of these moments; how many components had to be replaced.
 
-    rows: how many rows the moments stand for. A component with too little weight, or whose covariance is not positive
-    definite, moves, also in `moments`, to a row drawn from the data, and becomes as wide as all data.
+    rows: how many rows the moments stand for. begun: (K,) int64, how often each component was replaced, counted on.
+    A component with too little weight, or whose covariance is not positive definite, moves, also in `moments`, to a
+    row drawn from the data, and becomes as wide as all data; one that fails again and again becomes the heaviest
+    other one once more, so that a fit comes to rest.
     Raises DataError when no component has a covariance that is positive definite.
     """
     weights, means, covariances = _likeliest(model, moments, scaling)
@@ -71,22 +81,20 @@ def maximise(model: GMM, moments: Moments, rows: int, data: Passes, noise: Noise
         raise DataError(
             "no component's covariance is positive definite: columns that do not vary, or that follow from others"
             + (f"; look at column {flat[0]} (from 0)" if flat else ""),
-            hint="leave such columns out, or add more to every variance: "
-            "--set data.standardise=true --set config.regularisation=1e-3",
+            hint="leave such columns out, or add more to every variance: --set config.relative_regularisation=1e-3",
         )
     bad = bad | (moments.count < _EMPTY * moments.count.sum() / rows)
-    reseeded = int(bad.sum())
-    if reseeded:
-        warnings.warn(
-            f"{reseeded} of {len(bad)} components were empty or degenerate and begin anew",
-            ZooWarning,
-            stacklevel=3,
-        )
-        drawn = parts(data.some(reseeded, noise))[0].double()
-        moments.reseed(bad, (drawn - scaling.shift) / scaling.scale)
+    replaced = int(bad.sum())
+    if replaced:
+        begun += bad
+        given_up = bad & (begun > MOST_BEGINNINGS)
+        if anew := int((bad & ~given_up).sum()):
+            drawn = parts(data.some(anew, noise))[0].double()
+            moments.reseed(bad & ~given_up, (drawn - scaling.shift) / scaling.scale)
+        moments.copy(given_up)
         weights, means, covariances = _likeliest(model, moments, scaling)
     model.assign(weights, means, covariances)
-    return reseeded
+    return replaced
 
 
 def _degenerate(
@@ -102,10 +110,11 @@ def _likeliest(
     model: GMM, moments: Moments, scaling: Scaling
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Weights, means and covariances, float64, as the model's dtype can keep them."""
-    config = model.config
-    weights, means, covariances = moments.parameters(
-        config.covariance, scaling.shift, scaling.scale, config.regularisation
-    )
+    config, variance = model.config, scaling.scale.square()
+    added = config.relative_regularisation * variance
+    if config.regularisation is not None:
+        added = torch.full_like(variance, config.regularisation)
+    weights, means, covariances = moments.parameters(config.covariance, scaling.shift, scaling.scale, added)
     if config.covariance in ("full", "tied"):
         covariances = kept_apart(covariances, model.means.dtype)
     return weights, means, covariances

@@ -7,20 +7,22 @@ Cappe and Moulines, "On-line expectation-maximization algorithm for latent data 
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 
 from zoo.datasets.material import Passes
-from zoo.errors import DataError
+from zoo.errors import DataError, ZooWarning
 from zoo.noise import Noise
 from zoo_classic import gmm_start
-from zoo_classic.gmm_em import expectation, maximise, outcome, refuse, whole
+from zoo_classic.gmm_em import MOST_BEGINNINGS, expectation, maximise, outcome, refuse, whole
 from zoo_classic.gmm_expectation import Scaling
 from zoo_classic.gmm_moments import Moments
 from zoo_classic.parallel import threads
 from zoo_classic.passes import parts
+from zoo_classic.scale import measured
 
 if TYPE_CHECKING:
     from zoo_classic.gmm import GMM
@@ -34,8 +36,8 @@ def fit(model: GMM, data: Passes, noise: Noise, state: State) -> Iterator[Mappin
     data: batches are rows (B, D), or (rows, weights (B,)). A model that was started or fitted before goes on from
     where it stands. Yields "log_likelihood": the mean over the step's rows under the parameters before it, in nats;
     "converged": 1 when the mean over all rows changed by less than the tolerance since the pass before, which in
-    batches only the last of a pass can say; "reseeded": how many components were empty or degenerate and began anew,
-    after which the likelihood may fall.
+    batches only the last of a pass can say; "reseeded": how many components were empty or degenerate and were
+    replaced, after which the likelihood may fall. A ZooWarning tells the first time, and of those that are given up.
     Raises DataError for fewer rows than components, values that are not finite, and columns that do not vary when
     nothing is added to their variance.
     """
@@ -45,12 +47,16 @@ def fit(model: GMM, data: Passes, noise: Noise, state: State) -> Iterator[Mappin
         if value.dim():  # those of a checkpoint may be elsewhere
             state[name] = value.to(model.means.device)
     scaling = Scaling(state["shift"], state["scale"])
+    begun = state.setdefault("begun", torch.zeros_like(model.weights, dtype=torch.int64))
     batched = in_batches(model, data)
     rows = model.config.batch_rows if batched else data.rows
     steps = _batches(model, data, state, scaling) if batched else _passes(model, data, state, scaling)
     for log_likelihood, moments in steps:
         own = Noise(noise.seed, noise.start + 1 + int(state["step"]))
-        reseeded = maximise(model, moments, rows, data, own, scaling)
+        before = begun.clone()
+        reseeded = maximise(model, moments, rows, data, own, scaling, begun)
+        if reseeded:
+            _tell(before, begun)
         state["reseeded"] += reseeded
         state["step"] += 1
         if batched:
@@ -60,6 +66,24 @@ def fit(model: GMM, data: Passes, noise: Noise, state: State) -> Iterator[Mappin
             "converged": float(_passed(state, data.rows) < model.config.tolerance),
             "reseeded": float(reseeded),
         }
+
+
+def _tell(before: torch.Tensor, begun: torch.Tensor) -> None:
+    """Warn of the first components that were replaced, and of those that were given up. Both (K,): how often each."""
+    count, given_up = len(begun), int((begun > MOST_BEGINNINGS).sum())
+    if given_up > int((before > MOST_BEGINNINGS).sum()):
+        warnings.warn(
+            f"{given_up} of {count} components stayed empty or degenerate after {MOST_BEGINNINGS} new beginnings and "
+            f"are now copies of others: the rows carry {count - given_up} (config.components={count - given_up})",
+            ZooWarning,
+            stacklevel=3,
+        )
+    elif not before.any():
+        warnings.warn(
+            f"{int((begun > before).sum())} of {count} components were empty or degenerate and begin anew",
+            ZooWarning,
+            stacklevel=3,
+        )
 
 
 def in_batches(model: GMM, data: Passes) -> bool:
@@ -99,10 +123,14 @@ def _begin(model: GMM, data: Passes, noise: Noise, state: State) -> None:
         refuse(data, x[0])
     if not weights.sum() > 0:
         raise DataError("all rows that the fit would start from have no weight")
-    scaling = gmm_start.measured(x, weights)
+    scaling = Scaling(*measured(x, weights))
     if not (scaling.shift.isfinite().all() and scaling.scale.isfinite().all()):
         refuse(data, x[0])
-    if not model.started:
+    _warn_of_too_few(model, data, x, weights)
+    if model.means_alone:
+        gmm_start.about(model, x, weights, scaling)
+        model.means_alone = False
+    elif not model.started:
         gmm_start.start(model, x, weights, noise, scaling)
     state |= {"shift": scaling.shift, "scale": scaling.scale}
     state |= {name: torch.zeros((), dtype=torch.int64) for name in ("step", "taken", "seen", "reseeded")}
@@ -111,6 +139,31 @@ def _begin(model: GMM, data: Passes, noise: Noise, state: State) -> None:
     if in_batches(model, data):
         moments = scaling.moments(model.weights, model.means, model.covariances, config.covariance)
         state |= {"count": moments.count, "mean": moments.mean, "scatter": moments.scatter}
+
+
+def _warn_of_too_few(model: GMM, data: Passes, x: torch.Tensor, weights: torch.Tensor) -> None:
+    """Warn of fewer different rows than components, and of fewer rows than a covariance has numbers."""
+    config, columns, rows = model.config, model.config.columns, data.rows
+    different = gmm_start.different(x, weights, config.components)
+    if different < config.components:
+        warnings.warn(
+            f"{'some' if len(x) < rows else 'the'} {len(x):,} rows have {different} different value"
+            f"{'s' * (different > 1)} and carry as many components: {config.components - different} of the "
+            f"{config.components} are copies of others (config.components={different})",
+            ZooWarning,
+            stacklevel=4,
+        )
+    numbers = columns * (columns + 1) // 2
+    sharing = 1 if config.covariance == "tied" else min(different, config.components)
+    if config.covariance in ("full", "tied") and rows < numbers * sharing:
+        each = f", {rows // sharing} for each of {sharing} components," if sharing > 1 else ""
+        warnings.warn(
+            f"{rows:,} rows{each} are fewer than the {numbers:,} numbers of a {config.covariance} covariance of "
+            f"{columns} columns: what they leave open, the regularisation decides; config.covariance=diagonal has "
+            f"{columns} numbers",
+            ZooWarning,
+            stacklevel=4,
+        )
 
 
 def _passes(model: GMM, data: Passes, state: State, scaling: Scaling) -> Iterator[tuple[float, Moments]]:

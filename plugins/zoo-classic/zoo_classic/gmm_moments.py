@@ -62,17 +62,40 @@ class Moments:
         elif self.kind == "diagonal":
             self.scatter[places] = 1.0
 
+    def copy(self, which: torch.Tensor) -> None:
+        """Let some components, (K,) bool, be the heaviest of the others once more: each halves the rows of one."""
+        count = torch.where(which, -torch.inf, self.count)
+        for place in which.nonzero()[:, 0].tolist():
+            heaviest = int(count.argmax())
+            count[heaviest] /= 2
+            count[place] = count[heaviest]
+            self.mean[place] = self.mean[heaviest]
+            if self.kind != "tied":
+                self.scatter[place] = self.scatter[heaviest]
+        self.count.copy_(count)
+
+    def repeated(self, components: int) -> Moments:
+        """Of so many components, at least as many as there are: they come again in turn, and share their rows."""
+        which = torch.arange(components, device=self.count.device) % len(self.count)
+        count = (self.count / which.bincount())[which]
+        return Moments(
+            self.kind, count, self.mean[which], self.scatter if self.kind == "tied" else self.scatter[which]
+        )
+
     def parameters(
-        self, covariance: str, shift: torch.Tensor, scale: torch.Tensor, regularisation: float
+        self, covariance: str, shift: torch.Tensor, scale: torch.Tensor, added: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Weights, means and covariances (see `zoo_classic.gaussians`) in the data's units, of scaled rows."""
+        """Weights, means and covariances (see `zoo_classic.gaussians`) in the data's units, of scaled rows.
+
+        added: (D,) to the variances, in the square of these units.
+        """
         weights = self.count / self.count.sum()
         means = shift + self.mean * scale
         if covariance in ("full", "tied"):
             covariances = self.scatter * scale * scale[:, None]
-            covariances.diagonal(dim1=-2, dim2=-1).add_(regularisation)
+            covariances.diagonal(dim1=-2, dim2=-1).add_(added)
         else:
-            covariances = self.scatter * scale.square() + regularisation
+            covariances = self.scatter * scale.square() + added
             if covariance == "spherical":
                 covariances = covariances.mean(dim=1)
         return weights, means, covariances
