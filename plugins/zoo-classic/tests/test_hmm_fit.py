@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from two_processes import together
 from zoo.datasets.passes import ALONE, Team
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, UsageError, ZooWarning
 from zoo.noise import Noise
 from zoo.weights.load import load
 from zoo.weights.save import save
@@ -207,6 +207,21 @@ def test_the_best_of_several_starts_goes_on() -> None:
     assert steps(several, sequences, 1)[0] > steps(once, sequences, 4)[-1] + 0.1
 
 
+@pytest.mark.parametrize("kind", [name for name, config in KINDS.items() if "emissions" not in config])
+def test_means_alone_begin_with_the_covariance_of_all_frames(kind: str) -> None:
+    sequences = [one * 1e-6 + 5 for one in some_sequences(kind, (60, 40))]
+    alone, again = (HMM(HMMConfig(states=3, **KINDS[kind])) for _ in range(2))
+    means = torch.tensor(np.concatenate(sequences)[:12:2]).view(3, -1, 2)[:, : alone.config.mixtures].clone()
+    alone.assign({"emissions.means": means})
+    overall = torch.tensor(np.cov(np.concatenate(sequences).T, bias=True))
+    shape = again.emissions.covariances.shape
+    paired = again.config.covariance in ("full", "tied")
+    diagonal = overall.diagonal() if again.config.covariance == "diagonal" else overall.diagonal().mean()
+    covariances = (overall if paired else diagonal).expand(shape)
+    again.assign({"emissions.means": means, "emissions.covariances": covariances})
+    np.testing.assert_allclose(steps(alone, sequences, 4), steps(again, sequences, 4), rtol=1e-4)
+
+
 def test_what_made_the_data_is_found_again() -> None:
     truth = HMM(HMMConfig(states=2, columns=1))
     truth.assign(
@@ -236,6 +251,7 @@ def test_a_hundred_thousand_frames_are_no_trouble(precision: str) -> None:
         {
             "transition": torch.tensor([[0.9, 0.1], [0.2, 0.8]]),
             "emissions.means": torch.tensor([[[-20.0]], [[20.0]]]),
+            "emissions.covariances": torch.ones(2, 1, 1),
         }
     )
     emitted = -0.5 * (noise**2 + np.log(2 * np.pi)).sum()
@@ -249,7 +265,7 @@ def test_a_hundred_thousand_frames_from_left_to_right_are_no_trouble() -> None:
     """Four states of 25,000 frames each, told apart by every frame: the moves are found where they are."""
     means = torch.arange(4.0)[:, None, None] * 40
     model = HMM(HMMConfig(states=4, columns=1, transitions="left-to-right"))
-    model.assign({"emissions.means": means})
+    model.assign({"emissions.means": means, "emissions.covariances": torch.ones(4, 1, 1)})
     frames = means[:, 0].repeat_interleave(25_000, 0).double()
     expected = -0.5 * 100_000 * np.log(2 * np.pi) + 75_000 * np.log(0.5)
     assert steps(model, [frames], 1)[0] == pytest.approx(expected, rel=1e-10)
@@ -285,13 +301,15 @@ def test_log_space_and_viterbi_are_stable_over_many_frames(count: int) -> None:
 def test_evidence_beyond_the_smallest_number_is_not_lost() -> None:
     """Two chains that never meet. 200 frames speak for the first by 8 nats each, 300 for the second by as much."""
     model = HMM(HMMConfig(states=2, columns=1, mask=("10", "01")))
-    model.assign({"emissions.means": torch.tensor([[[2.0]], [[-2.0]]])})
+    means = torch.tensor([[[2.0]], [[-2.0]]])
+    model.assign({"emissions.means": means, "emissions.covariances": torch.ones(2, 1, 1)})
     frames = torch.cat((torch.full((200, 1), 2.0), torch.full((300, 1), -2.0))).double()
     both = {"values": frames[None], "lengths": torch.tensor([500])}
     expected = np.log(0.5) - 500 * 0.5 * np.log(2 * np.pi) - 200 * 8.0
     assert float(model.log_prob(both)) == pytest.approx(expected, rel=1e-12)
     np.testing.assert_allclose(model.posterior(both)[0], [[0.0, 1.0]] * 500, atol=1e-12)
-    assert steps(model, [frames.numpy()], 1)[0] == pytest.approx(expected, rel=1e-12)
+    with pytest.warns(ZooWarning, match="1 of 2 states have no frames left"):
+        assert steps(model, [frames.numpy()], 1)[0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_frame_far_from_the_only_state_allowed_is_scored() -> None:
@@ -340,7 +358,11 @@ def test_frames_that_are_all_alike_are_fitted() -> None:
 
 def test_fewer_frames_than_states_are_fitted() -> None:
     model = HMM(HMMConfig(states=6, columns=1))
-    assert np.isfinite(steps(model, [[[0.0], [1.0]]], 5)).all()
+    with pytest.warns(ZooWarning, match="of 6 states have no frames left") as caught:
+        assert np.isfinite(steps(model, [[[0.0], [1.0]]], 60)).all()
+    assert len(caught) <= 2
+    assert "4 of 6 states" in str(caught[-1].message)
+    assert "config.states=2 does without them" in str(caught[-1].message)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,11 @@ class Emissions(Protocol):
         """What `update` needs of these frames, given P(state | sequence) (N, S); sums over frames."""
         ...
 
-    def update(self, statistics: torch.Tensor, shift: torch.Tensor) -> None:
+    def variance(self, packed: Packed) -> torch.Tensor:
+        """(D,) of the columns of some of the data, which priors are shares of; one 1 where nothing has a size."""
+        ...
+
+    def update(self, statistics: torch.Tensor, shift: torch.Tensor, variance: torch.Tensor) -> None:
         """The M step, from sums of `statistics` in float64. What no frame speaks for stays as it is."""
         ...
 
@@ -144,8 +148,12 @@ class Categorical(nn.Module):
     def statistics(self, seen: Seen, posterior: torch.Tensor) -> torch.Tensor:
         return sums_by(seen.features, posterior, self.probabilities.shape[1])  # (V, S)
 
-    def update(self, statistics: torch.Tensor, shift: torch.Tensor) -> None:
-        del shift  # nothing is
+    def variance(self, packed: Packed) -> torch.Tensor:
+        del packed  # symbols have no size
+        return self.probabilities.new_ones(1)
+
+    def update(self, statistics: torch.Tensor, shift: torch.Tensor, variance: torch.Tensor) -> None:
+        del shift, variance
         counts = statistics.t() + self.prior
         total = counts.sum(1, keepdim=True)
         self.probabilities.copy_(torch.where(total > 0, counts / total, self.probabilities.to(counts.dtype)))
@@ -216,8 +224,12 @@ class Poisson(nn.Module):
         counts = posterior.t() @ seen.features[:, : self.rates.shape[1]]
         return torch.cat((counts, posterior.sum(0)[:, None]), 1)
 
-    def update(self, statistics: torch.Tensor, shift: torch.Tensor) -> None:
-        del shift  # nothing is
+    def variance(self, packed: Packed) -> torch.Tensor:
+        del packed  # counts are as large as they are
+        return self.rates.new_ones(1)
+
+    def update(self, statistics: torch.Tensor, shift: torch.Tensor, variance: torch.Tensor) -> None:
+        del shift, variance
         counts, total = statistics[:, :-1], statistics[:, -1:]
         self.rates.copy_(torch.where(total > 0, counts / total, self.rates.to(counts.dtype)))
 
@@ -231,7 +243,7 @@ class Poisson(nn.Module):
         del noise  # nothing is drawn
         seen = self.see(packed, self.shift())
         chosen = nn.functional.one_hot(states, len(self.rates)).to(self.rates)
-        self.update(self.statistics(seen, chosen).double(), seen.shift)
+        self.update(self.statistics(seen, chosen).double(), seen.shift, self.variance(packed))
         overall = seen.features[:, : self.rates.shape[1]].mean(0)
         self.rates.copy_(0.95 * self.rates + 0.05 * overall)  # no rate of 0, which could never grow
 

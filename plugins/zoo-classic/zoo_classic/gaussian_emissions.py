@@ -19,9 +19,10 @@ from zoo.noise import Noise, Rows
 from zoo_classic import kmeans
 from zoo_classic.emissions import Seen, as_columns, choose, refuse, relative, require_rows_sum_to_one
 from zoo_classic.frame_sums import summed_products
-from zoo_classic.gaussians import at_least, kept_apart
+from zoo_classic.gaussians import at_least, kept_apart, not_positive
 from zoo_classic.hmm_config import HMMConfig
 from zoo_classic.packed import Packed
+from zoo_classic.scale import measured
 
 _LEAST = 1e-10  # expected frames below which a Gaussian is left as it is
 
@@ -34,10 +35,8 @@ class Gaussian(nn.Module):
 
     def __init__(self, config: HMMConfig, dtype: torch.dtype) -> None:
         super().__init__()
+        self.config = config
         self.covariance = config.covariance
-        self.weight_prior = config.emission_prior
-        self.prior = config.covariance_prior
-        self.minimum = config.minimum_variance
         states, mixed, columns = config.states, config.mixtures, config.columns
         shape = {
             "diagonal": (states, mixed, columns),
@@ -118,47 +117,66 @@ class Gaussian(nn.Module):
             posterior = (posterior[:, :, None] * found.softmax(2)).flatten(1)
         return summed_products(posterior, seen.features)  # (K, F)
 
-    def update(self, statistics: torch.Tensor, shift: torch.Tensor) -> None:
+    def variance(self, packed: Packed) -> torch.Tensor:
+        return _variance(self._frames(packed))
+
+    def _priors(self, variance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is added to each column's sum of squares, and the least of its variance, both (D,) float64."""
+        config, one = self.config, torch.ones_like(variance)
+        added = config.relative_covariance_prior * variance
+        least = config.relative_minimum_variance * variance
+        if config.covariance_prior is not None:
+            added = config.covariance_prior * one
+        if config.minimum_variance is not None:
+            least = config.minimum_variance * one
+        return added, least
+
+    def update(self, statistics: torch.Tensor, shift: torch.Tensor, variance: torch.Tensor) -> None:
         states, mixed, columns = self.means.shape
         squares, sums, total = statistics.split_with_sizes((statistics.shape[1] - columns - 1, columns, 1), 1)
         alive = total > _LEAST  # (K, 1)
         held = total.clamp_min(_LEAST)
         old = (self.means.double() - shift.double()).flatten(0, 1)
         means = torch.where(alive, sums / held, old)
-        self._update_covariances(squares, means, held, alive)
+        self._update_covariances(squares, means, held, alive, variance)
         self.means.copy_((means + shift.double()).view(states, mixed, columns))
-        counts = total.view(states, mixed) + self.weight_prior
+        counts = total.view(states, mixed) + self.config.emission_prior
         seen = counts.sum(1, keepdim=True)
         self.weights.copy_(torch.where(seen > _LEAST, counts / seen.clamp_min(_LEAST), self.weights.double()))
 
     def _update_covariances(
-        self, squares: torch.Tensor, means: torch.Tensor, held: torch.Tensor, alive: torch.Tensor
+        self,
+        squares: torch.Tensor,
+        means: torch.Tensor,
+        held: torch.Tensor,
+        alive: torch.Tensor,
+        variance: torch.Tensor,
     ) -> None:
         """From sums of squares about the shift, (K, .), and new means about it, (K, D)."""
         columns = means.shape[1]
+        added, least = self._priors(variance)
         if self._paired:
             first, second = self._pairs()
             scatter = means.new_empty(len(means), columns, columns)
             scatter[:, first, second] = squares - held * means[:, first] * means[:, second]
             scatter[:, second, first] = scatter[:, first, second]
-            prior = self.prior * torch.eye(columns, dtype=scatter.dtype, device=scatter.device)
             if self.covariance == "tied":
-                found = (prior + scatter[alive[:, 0]].sum(0)) / held[alive].sum()
-                self.covariances.copy_(self._floored(found))
+                found = (added.diag() + scatter[alive[:, 0]].sum(0)) / held[alive].sum()
+                self.covariances.copy_(self._floored(found, least))
                 return
-            found = self._floored((prior + scatter) / held[:, :, None])
+            found = self._floored((added.diag() + scatter) / held[:, :, None], least)
         elif self.covariance == "spherical":
             scatter = (squares[:, 0] - held[:, 0] * means.square().sum(1)) / columns
-            found = ((self.prior + scatter) / held[:, 0]).clamp_min(self.minimum)
+            found = torch.maximum((added.mean() + scatter) / held[:, 0], least.mean())
         else:
-            found = ((self.prior + squares - held * means.square()) / held).clamp_min(self.minimum)
+            found = torch.maximum((added + squares - held * means.square()) / held, least)
         old = self.covariances.double().flatten(0, 1)
         kept = alive.view(-1, *[1] * (found.dim() - 1))
         self.covariances.copy_(torch.where(kept, found, old).view(self.covariances.shape))
 
-    def _floored(self, covariances: torch.Tensor) -> torch.Tensor:
+    def _floored(self, covariances: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
         """(..., D, D) float64 as they can be kept and computed with."""
-        return kept_apart(at_least(covariances, self.minimum), self.covariances.dtype)
+        return kept_apart(at_least(covariances, least), self.covariances.dtype)
 
     def begin(self, packed: Packed, noise: Noise) -> None:
         frames = self._frames(packed)
@@ -188,10 +206,11 @@ class Gaussian(nn.Module):
                 apart = 0.1 * spread * rows.normal(columns)[0].to(frames)  # for parts that no frame fell into
                 self.means[state, part] = (some.mean(0) if len(some) else own.mean(0) + apart).to(self.means)
         self.weights.fill_(1 / mixed)
-        floor = torch.full_like(spread, max(self.minimum, self.prior / len(frames)))
+        added, least = self._priors(_variance(frames))
+        floor = torch.maximum(least, added / len(frames))
         variances = torch.maximum(overall.diagonal(), floor)
         if self._paired:
-            found = self._floored(overall + floor.diag())
+            found = self._floored(overall + floor.diag(), least)
         else:
             found = variances if self.covariance == "diagonal" else variances.mean()
         self.covariances.copy_(found.to(self.covariances).expand(self.covariances.shape))
@@ -220,17 +239,17 @@ class Gaussian(nn.Module):
         require_rows_sum_to_one(self.weights, "weights")
         if not bool(torch.isfinite(self.means).all()):
             raise UsageError("means must be finite")
-        found = self.covariances
-        if self._paired:
-            symmetric = torch.allclose(found, found.mT)
-            good = symmetric and not bool(torch.linalg.cholesky_ex(found.double()).info.any())
-        else:
-            good = bool((found > 0).all()) and bool(torch.isfinite(found).all())
-        if not good:
+        kind = "tied" if self.covariance == "tied" else "full" if self._paired else "diagonal"
+        if bool(not_positive(self.covariances, kind).any()):
             raise UsageError(
                 f"{self.covariance} covariances are not positive definite",
                 hint="add a little to their diagonals",
             )
+
+
+def _variance(frames: torch.Tensor) -> torch.Tensor:
+    """Of the columns of frames (N, D), (D,); 1 of one that does not vary."""
+    return measured(frames, torch.ones_like(frames[:, 0]))[1].square()
 
 
 def _products(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -240,6 +259,6 @@ def _products(matrices: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
 
 def _clusters(frames: torch.Tensor, count: int, noise: Noise) -> torch.Tensor:
     """The cluster of each of frames (N, D), (N,). Columns weigh alike whatever their units."""
-    spread = frames.std(0, correction=0)
-    scaled = (frames - frames.mean(0)) / torch.where(spread > 0, spread, 1.0)
-    return kmeans.cluster(scaled, torch.ones_like(scaled[:, 0]), count, noise)
+    one = torch.ones_like(frames[:, 0])
+    mean, deviation = measured(frames, one)
+    return kmeans.cluster((frames - mean) / deviation, one, count, noise)

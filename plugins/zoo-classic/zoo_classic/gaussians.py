@@ -92,14 +92,17 @@ def not_positive(covariances: torch.Tensor, kind: str) -> torch.Tensor:
     return failed | skewed | ~finite
 
 
-def at_least(covariances: torch.Tensor, minimum: float) -> torch.Tensor:
-    """(..., D, D) with no eigenvalue below `minimum`; left to the bit where none is."""
-    floor = minimum * torch.eye(covariances.shape[-1], dtype=covariances.dtype, device=covariances.device)
-    if not bool(torch.linalg.cholesky_ex(covariances - floor).info.any()):
+def at_least(covariances: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
+    """(..., D, D) that vary in no direction less than independent columns of variances `least`, (D,), above 0, do.
+
+    Left to the bit where that is so.
+    """
+    if not bool(torch.linalg.cholesky_ex(covariances - least.diag()).info.any()):
         return covariances
-    values, vectors = torch.linalg.eigh(covariances)
-    found: torch.Tensor = (vectors * values.clamp_min(minimum)[..., None, :]) @ vectors.mT
-    return found
+    scale = least.sqrt() * least.sqrt()[:, None]
+    values, vectors = torch.linalg.eigh(covariances / scale)
+    found: torch.Tensor = (vectors * values.clamp_min(1)[..., None, :]) @ vectors.mT
+    return found * scale
 
 
 def kept_apart(covariances: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -114,7 +117,7 @@ def kept_apart(covariances: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     spread = torch.where(good[..., 0], covariances.diagonal(dim1=-2, dim2=-1), 1.0).sqrt()
     scale = spread[..., :, None] * spread[..., None, :]
     one = torch.eye(covariances.shape[-1], dtype=covariances.dtype, device=covariances.device)
-    alike = 4 * len(one) * torch.finfo(dtype).eps
+    alike = 4 * len(one) * torch.finfo(dtype).eps * one.diagonal()
     return torch.where(
         good, at_least(torch.where(good, covariances / scale, one), alike) * scale, covariances
     )

@@ -10,6 +10,7 @@ Shapes: B sequences of at most T frames, N frames in all, D columns, S states. A
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 
 from zoo.datasets.material import Passes
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, UsageError, ZooWarning
 from zoo.modality.sequence import SequenceControls
 from zoo.noise import Noise
 from zoo_classic import forward_backward as recursion
@@ -40,16 +41,19 @@ _EMISSIONS: dict[str, type[Categorical | Gaussian | Poisson]] = {
     "gaussian": Gaussian,
     "poisson": Poisson,
 }
+_EMPTY = 1e-3  # expected frames, with fewer of which nothing is left to learn a state from
 _DENSE = 1e-30  # transitions all above this: no state is ever lost for good
 
 
 class HMM(nn.Module):
     """start: (S,) probabilities of the first state. transition: (S, S), from row to column.
 
-    fitted: whether a fit goes on from the parameters; those of a new model say nothing yet.
+    fitted: whether a fit goes on from the parameters; those of a new model say nothing yet. assigned: the names of
+    those that a person gave it.
     """
 
     fitted: torch.Tensor
+    assigned: frozenset[str] = frozenset()
 
     def __init__(self, config: HMMConfig) -> None:
         super().__init__()
@@ -71,6 +75,7 @@ class HMM(nn.Module):
     def assign(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Set parameters by their names in `state_dict`; a fit then starts from them.
 
+        What of a new model's emissions is not given, such as covariances, the fit finds in the data.
         Raises UsageError for unknown names, other shapes, rows that do not sum to 1, transitions that the mask
         forbids and covariances that are not positive definite.
         """
@@ -91,6 +96,8 @@ class HMM(nn.Module):
             for name, old in before.items():
                 own[name].copy_(old)
             raise
+        if self.assigned or not bool(self.fitted):
+            self.assigned |= tensors.keys()
         self.fitted.fill_(True)
 
     def check(self) -> None:
@@ -111,30 +118,56 @@ class HMM(nn.Module):
         """Baum-Welch, one iteration a step; see `zoo.protocols.Fittable`. A new model starts from the data.
 
         Yields "log_likelihood" of a sequence and "per_frame", means in nats under the parameters before the step;
-        "converged": 1 when the latter changed by less than the tolerance since the step before.
+        "converged": 1 when the latter changed by less than the tolerance since the step before; "empty_states": how
+        many no frame speaks for, of which a ZooWarning tells.
         Raises DataError for frames that no state can emit.
         """
         if data.rows < 1:
             raise DataError("there are no sequences to fit")
-        if not state:
-            if bool(self.fitted):
-                self.check()
-            else:
-                hmm_start.begin(self, data, noise)
-                self.fitted.fill_(True)
-            state["shift"] = self.emissions.shift().clone()
-            state["last"] = torch.full((), torch.nan, dtype=torch.float64)
-        state["shift"] = state["shift"].to(self.start.device)  # that of a checkpoint may be elsewhere
-        passes = self.passes(data, state["shift"])
+        if "variance" not in state:  # a new fit, or one that was begun before it was measured
+            packed = hmm_start.some(data, noise, self.start.device)
+            state["variance"] = self.emissions.variance(packed)
+            if "shift" not in state:
+                self._begin(data, packed, noise, state)
+        for name in ("shift", "variance"):
+            state[name] = state[name].to(self.start.device)  # those of a checkpoint may be elsewhere
+        passes = self.passes(data, state["shift"], state["variance"])
         while True:
             told = self.improve(passes)
             change = abs(told["per_frame"] - float(state["last"]))  # not a number at the first step
             state["last"].fill_(told["per_frame"])
-            yield told | {"converged": float(change < self.config.tolerance)}
+            converged = change < self.config.tolerance
+            self._tell(told["empty_states"], state, converged=converged)
+            yield told | {"converged": float(converged)}
 
-    def passes(self, data: Passes, shift: torch.Tensor) -> SeenPasses:
+    def _begin(self, data: Passes, packed: Packed, noise: Noise, state: dict[str, torch.Tensor]) -> None:
+        hmm_start.warn_of_few(self, data, packed)
+        if bool(self.fitted):
+            self.check()
+            hmm_start.complete(self, packed, noise)
+            self.assigned = frozenset()
+        else:
+            hmm_start.begin(self, data, packed, state["variance"], noise)
+            self.fitted.fill_(True)
+        state["shift"] = self.emissions.shift().clone()
+        state["last"] = torch.full((), torch.nan, dtype=torch.float64)
+
+    def _tell(self, empty: float, state: dict[str, torch.Tensor], *, converged: bool) -> None:
+        """Warn of the first states that no frame speaks for, and of all of them at the end when there are more."""
+        told = state.setdefault("empty_states", torch.zeros((), dtype=torch.float64))
+        if empty > float(told) and (not told or converged):
+            told.fill_(empty)
+            states = self.config.states
+            warnings.warn(
+                f"{empty:.0f} of {states} states have no frames left and stay as they are: "
+                f"config.states={states - empty:.0f} does without them, config.restarts tries other starts",
+                ZooWarning,
+                stacklevel=3,
+            )
+
+    def passes(self, data: Passes, shift: torch.Tensor, variance: torch.Tensor) -> SeenPasses:
         """The data as the emissions compute with it, kept from pass to pass where it fits."""
-        return SeenPasses(data, self.emissions, shift, self._most_frames(), _SEQUENCES)
+        return SeenPasses(data, self.emissions, shift, variance, self._most_frames(), _SEQUENCES)
 
     @torch.no_grad()
     @flushed()
@@ -168,9 +201,13 @@ class HMM(nn.Module):
             )
         )
         self._maximise(first, changes)
-        self.emissions.update(emitted, passes.shift)
+        self.emissions.update(emitted, passes.shift, passes.variance)
         log_likelihood, frames = measured.tolist()
-        return {"log_likelihood": log_likelihood / passes.data.rows, "per_frame": log_likelihood / frames}
+        return {
+            "log_likelihood": log_likelihood / passes.data.rows,
+            "per_frame": log_likelihood / frames,
+            "empty_states": float((first + changes.sum(0) < _EMPTY).sum()),
+        }
 
     def _expected(self, packed: Packed, seen: Seen) -> tuple[recursion.Expected, float]:
         """Scaled where that is right, else in log space; with the sum of the log-likelihoods."""

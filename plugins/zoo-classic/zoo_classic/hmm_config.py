@@ -44,10 +44,22 @@ class HMMConfig(Settings):
     start_prior: float = setting(0.0, help="pseudo-count of each first state", minimum=0.0)
     transition_prior: float = setting(0.0, help="pseudo-count of each allowed transition", minimum=0.0)
     emission_prior: float = setting(0.0, help="pseudo-count of each symbol or mixed Gaussian", minimum=0.0)
-    covariance_prior: float = setting(
-        1e-3, help="added to the sum of squares that each variance is computed from", minimum=0.0
+    relative_covariance_prior: float = setting(
+        1e-3,
+        help="added to the sum of squares that each variance is computed from, relative to its column's in the data",
+        minimum=0.0,
     )
-    minimum_variance: float = setting(1e-9, help="no variance gets below this", above=0.0)
+    covariance_prior: float | None = setting(
+        None,
+        help="in place of the relative one: added in the square of the data's units, as hmmlearn's covars_prior",
+        minimum=0.0,
+    )
+    relative_minimum_variance: float = setting(
+        1e-9, help="no variance gets below this share of its column's variance in the data", above=0.0
+    )
+    minimum_variance: float | None = setting(
+        None, help="in place of the relative one: the least, in the square of the data's units", above=0.0
+    )
     tolerance: float = setting(
         1e-6,
         help="a step that changes the mean log-likelihood of a frame by less has converged",

@@ -19,10 +19,17 @@ class SeenPasses:
     """Iterating goes once through this process's share. Packing and squaring the frames is done in the first pass."""
 
     def __init__(
-        self, data: Passes, emissions: Emissions, shift: torch.Tensor, most_frames: int, sequences: int
+        self,
+        data: Passes,
+        emissions: Emissions,
+        shift: torch.Tensor,
+        variance: torch.Tensor,
+        most_frames: int,
+        sequences: int,
     ) -> None:
         self.data = data
         self.shift = shift
+        self.variance = variance
         self._emissions = emissions
         self._most_frames = most_frames
         self._sequences = sequences
