@@ -27,6 +27,7 @@ def bundle(run):
     [
         "vocab.txt",
         "merges.json",
+        "merges.txt",  # of vocab.json, which is not there, and beside tokenizer.json would not be read
         "tokenizer_secrets.json",
         "sequence-raw-private.txt",
         "columns.json",  # of tables, which this family makes none of
@@ -37,6 +38,12 @@ def bundle(run):
 )
 def test_a_file_that_the_family_does_not_read_stays(run, name):
     (run / name).write_text("private")
+    assert bundle(run).files.keys() == {WEIGHTS, "tokenizer.json", *WRITTEN}
+
+
+def test_of_two_vocabularies_the_one_that_is_read_is_sent(run):
+    (run / "vocab.json").write_text("{}")
+    (run / "merges.txt").write_text("private")
     assert bundle(run).files.keys() == {WEIGHTS, "tokenizer.json", *WRITTEN}
 
 

@@ -85,6 +85,11 @@ class FilesRead(Mapping[str, Path]):
     def __len__(self) -> int:
         return len(self._files)
 
+    @property
+    def read(self) -> dict[str, Path]:
+        """The files that were asked for."""
+        return {name: self._files[name] for name in sorted(self._read)}
+
     def digest(self) -> str:
         """sha256, in hex, of the names and contents of the files that were asked for."""
         digest = hashlib.sha256()

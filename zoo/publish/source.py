@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import settings, targets
+from zoo.datasets.encoding import FilesRead
 from zoo.errors import NoWeightsError, UsageError, WeightsError
 from zoo.family import CONFIG, Family
 from zoo.machine_paths import without_paths
+from zoo.protocols import Tokenizer
 from zoo.publish.content import Content
 from zoo.targets import Target
 from zoo.training.recipe import shareable
@@ -66,6 +68,7 @@ def read(run: Path) -> Source:
     indexes = {name: path for name, path in present.items() if name in local.INDEXES and len(stored) > 1}
     for path in (*stored, *indexes.values(), *beside.values()):
         local.require_inside(path)
+    tokenizer, beside = _tokenizer(target.family, beside)
     own = tensors.zoo_metadata(stored[0])
     said = own or ZooMetadata(target.family.name, target.plugin, settings.plain(target.config))
     headers = [tensors.read_header(path) for path in stored]
@@ -78,7 +81,7 @@ def read(run: Path) -> Source:
         _weights(stored, headers) | _small(indexes) | _small(beside) | {CONFIG: config},
         sum(parameter.numel() for parameter in network.parameters()),
         _DTYPES.get(_usual(headers), ""),
-        _can(target.family, network, beside),
+        _can(target.family, network, tokenizer),
         _step(headers[0]),
         own is None,
     )
@@ -146,7 +149,16 @@ def _usual(headers: Sequence[Header]) -> str:
     return bytes_of.most_common(1)[0][0] if bytes_of else ""
 
 
-def _can(family: Family, network: Any, small: Mapping[str, Path]) -> tuple[str, ...]:
+def _tokenizer(family: Family, beside: dict[str, Path]) -> tuple[Tokenizer | None, dict[str, Path]]:
+    """What the files beside the weights make, and which of them it takes: of two vocabularies one is read."""
+    if not family.tokenizer:
+        return None, beside
+    asked = FilesRead(beside)
+    tokenizer = family.resolve("tokenizer")(asked)
+    return tokenizer, {name: path for name, path in beside.items() if name == CONFIG} | asked.read
+
+
+def _can(family: Family, network: Any, tokenizer: Tokenizer | None) -> tuple[str, ...]:
     """What the module's methods do; a text model samples only with a tokenizer, and chats only with a template."""
     from zoo.evaluation.scoring import scored_by
     from zoo.testing.conformance import METHODS
@@ -155,7 +167,6 @@ def _can(family: Family, network: Any, small: Mapping[str, Path]) -> tuple[str, 
     found = [can for can, method in methods.items() if callable(getattr(network, method, None))]
     if family.modality != "text":
         return tuple(found)
-    tokenizer = family.resolve("tokenizer")(dict(small)) if family.tokenizer else None
     if tokenizer is None:
         return tuple(can for can in found if can != "sample")
     return (*found, "chat") if tokenizer.chat_template else tuple(found)
