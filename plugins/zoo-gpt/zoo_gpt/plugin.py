@@ -12,6 +12,9 @@ TOKENIZER_FILES = (
     "tokenizer_config.json",
     "vocab.json",
     "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer.model",
     "generation_config.json",
     "chat_template.jinja",
 )

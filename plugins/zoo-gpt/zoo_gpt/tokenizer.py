@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from zoo.errors import UsageError, WeightsError, ZooError
 from zoo.weights import companions
-from zoo_gpt import tokenizer_guard
+from zoo_gpt import merges, tokenizer_guard
 
 _ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>", "<|eot_id|>", "<|end|>")
 """Special tokens that end a text or a turn wherever they exist; files often declare only one of those they use."""
@@ -32,25 +31,40 @@ _BYTE_FALLBACK = {f"<0x{byte:02X}>": bytes([byte]) for byte in range(0x100)}
 """SentencePiece's tokens for the bytes of characters that its vocabulary lacks."""
 
 
-def load(files: dict[str, Path]) -> GPTTokenizer | None:
-    """From tokenizer.json, else vocab.json and merges.txt; None when the files hold neither.
+def load(files: Mapping[str, Path]) -> GPTTokenizer | None:
+    """From tokenizer.json, else vocab.json and merges.txt; None when the files hold none.
 
     What begins and ends a text is read from config.json, generation_config.json and tokenizer_config.json where they
-    are, the chat template from tokenizer_config.json or chat_template.jinja. Raises WeightsError for broken files.
+    are, the chat template from tokenizer_config.json or chat_template.jinja. Raises WeightsError for broken files
+    and for a tokenizer in a form that is not read.
     """
-    names = ("tokenizer.json",) if "tokenizer.json" in files else ("vocab.json", "merges.txt")
-    if not all(name in files for name in names):
+    whole = "tokenizer.json" in files
+    if not (whole or all(name in files for name in (merges.VOCABULARY, merges.MERGES))):
+        _refuse_others(files)
         return None
     declared = _Declared(files)
     with _faults_told("the tokenizer files cannot be read"):
-        first, *others = (files[name] for name in names)
         backend = (
-            _from_merges(first, *others)
-            if others
-            else tokenizers.Tokenizer.from_str(tokenizer_guard.read(first))
+            tokenizers.Tokenizer.from_str(tokenizer_guard.read(files["tokenizer.json"]))
+            if whole
+            else merges.read(files, declared.config, declared.tokenizer)
         )
         tokenizer_guard.check_added(backend)
         return GPTTokenizer(backend, declared)
+
+
+def _refuse_others(files: Mapping[str, Path]) -> None:
+    """Raises WeightsError for a tokenizer in another form than is read, or half of one."""
+    if "tokenizer.model" in files:
+        raise WeightsError(
+            "the tokenizer is there as tokenizer.model alone, a form that is not read here",
+            hint=merges.MAKE_IT,
+        )
+    for name, other in ((merges.VOCABULARY, merges.MERGES), (merges.MERGES, merges.VOCABULARY)):
+        if name in files:
+            raise WeightsError(
+                f"{name} is half of a tokenizer: {other} is not beside it", hint=merges.MAKE_IT
+            )
 
 
 @contextlib.contextmanager
@@ -65,27 +79,6 @@ def _faults_told(what: str) -> Iterator[None]:
         raise WeightsError(f"{what}: {reason or type(error).__name__}") from error
 
 
-def _from_merges(vocabulary: Path, merges: Path) -> tokenizers.Tokenizer:
-    """The tokenizers of GPT-2 and GPT-1 from the two files that their authors published."""
-    for path in (vocabulary, merges):
-        tokenizer_guard.check_size(path)
-    words, pairs = models.BPE.read_file(str(vocabulary), str(merges))
-    tokenizer_guard.check_vocabulary(words)
-    if any(word.endswith("</w>") for word in words):  # GPT-1: words are cut first, and end with this mark
-        tokenizer = tokenizers.Tokenizer(
-            models.BPE(words, pairs, unk_token="<unk>", end_of_word_suffix="</w>")
-        )
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
-        return tokenizer
-    tokenizer = tokenizers.Tokenizer(models.BPE(words, pairs))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([end for end in _ENDS if end in words])
-    return tokenizer
-
-
 class _Declared:
     """What the files beside the tokenizer say of it; every one of them may be absent."""
 
@@ -94,6 +87,7 @@ class _Declared:
             companions.read_json(files[name]) if name in files else {}
             for name in ("generation_config.json", "config.json", "tokenizer_config.json")
         )
+        self.config, self.tokenizer = config, tokenizer
         configs = (generation, config)
         self.special = {
             name: text
