@@ -188,3 +188,15 @@ def test_a_tokenizer_in_another_form_is_refused_and_tokenizer_json_is_named(tmp_
         load({name: tmp_path / name for name in names})
     assert told in str(refused.value)
     assert "put its tokenizer.json there" in refused.value.hint
+
+
+def test_a_named_token_is_special_whatever_its_entry_says(learned, tmp_path):
+    said = {number: token | {"special": False} for number, token in ENDS.items()}
+    config = {"tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": said, "eos_token": "<|im_end|>"}
+    ours = load(written(learned, tmp_path, tokenizer_config=config))
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert theirs.added_tokens_decoder[402].special
+    assert not theirs.added_tokens_decoder[401].special
+    assert 402 not in ours.encode("<|im_end|>")  # a prompt cannot end the text
+    assert ours.encode("<|im_start|>") == [401] == theirs("<|im_start|>")["input_ids"]
+    assert 402 in ours.end

@@ -187,10 +187,8 @@ def _add(made: Tokenizer, said: _Said, defaults: Mapping[str, str]) -> None:
     """Add the tokens that the vocabulary lacks, and mark the special ones. Each must get the number that is said."""
     named = (*_named(said.tokenizer, defaults), *said.more)
     special = {token.content for token in named}
-    tokens = [
-        *said.added.values(),
-        *(token for token in named if token.content not in {*map(str, said.added)}),
-    ]
+    added = {token.content for token in said.added.values()}
+    tokens = [*said.added.values(), *(token for token in named if token.content not in added)]
     tokenizer_guard.check_vocabulary([token.content for token in tokens])
     for token in tokens:
         token.special = token.special or token.content in special
