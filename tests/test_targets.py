@@ -85,6 +85,25 @@ def test_of_a_repo_one_checkpoint_is_taken_with_the_small_files(hub, waits, name
     assert found.isdisjoint({"pytorch_model.bin", "README.md", "sub/model.safetensors"})
 
 
+def test_shards_without_their_index_are_told_by_the_index_s_name(hub, waits):
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    with pytest.raises(WeightsError, match=r"in shards, but no model\.safetensors\.index\.json"):
+        targets.find(repo(hub, *names))
+
+
+def test_only_the_files_that_the_family_reads_are_taken_of_a_repo(hub, waits):
+    names = [
+        "model.safetensors",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "vocab.txt",
+        "columns.json",
+        "notes.json",
+    ]
+    found = taken(targets.find(repo(hub, *names)))
+    assert found == {"config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"}
+
+
 def test_a_repo_without_one_checkpoint_is_refused(hub, waits):
     with pytest.raises(WeightsError, match=r"no model\.safetensors"):
         targets.find(repo(hub, "a.safetensors", "b.safetensors"))

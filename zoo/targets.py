@@ -233,10 +233,18 @@ def _wanted(weights: Weights, family: Family) -> Weights:
 
 def _require_weights(weights: Weights) -> set[str]:
     """The names of one checkpoint's files. Raises WeightsError when there is none."""
+    from zoo.weights.local import missing_index
+
     chosen = _checkpoint({file.name for file in weights.files})
     if not chosen:
+        name = f"{HUB_PREFIX}{weights.repo}@{weights.revision}"
+        stored = [file.name for file in weights.files if file.name.endswith(".safetensors")]
+        if index := missing_index(stored):
+            raise WeightsError(
+                f"{name} has its weights in shards, but no {index}, which says what each holds"
+            )
         raise WeightsError(
-            f"{HUB_PREFIX}{weights.repo}@{weights.revision} has no model.safetensors",
+            f"{name} has no model.safetensors",
             hint="download its .bin files yourself and turn them into safetensors with `zoo convert`",
         )
     return chosen

@@ -70,12 +70,12 @@ def after(target: Target | None, command: str, model: str) -> Target:
     return target
 
 
-def text_model(target: Target | None, command: str, model: str) -> Target:
+def text_model(target: Target | None, command: str, model: str, *, hint: str = "") -> Target:
     """The found target, if it is a text model. Raises UsageError as `after`, CapabilityError for another."""
     target = after(target, command, model)
     if target.family.modality != "text":
         raise CapabilityError(
-            f"zoo {command} knows text models; {target.name} makes {target.family.modality}"
+            f"zoo {command} knows text models; {target.name} makes {target.family.modality}", hint=hint
         )
     return target
 

@@ -89,6 +89,20 @@ def test_a_base_model_is_warned_about_and_continues_plain_text(zoo, scripted):
     assert network.prompts == ["Once", "Once\n upon a time\nThen"]
 
 
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ("digits-gmm", "digits-gmm makes table"),
+        ("gpt3-small", "gpt3-small is an architecture without published weights"),
+    ],
+)
+def test_a_model_that_cannot_chat_is_refused_and_those_that_can_are_named(zoo, model, why):
+    ran = zoo("chat", model, stdin="hi\n")
+    assert (ran.code, ran.out) == (1, "")
+    assert why in ran.err
+    assert "hint: models that chat: smollm2-135m, " in ran.err
+
+
 def test_the_oldest_turns_are_forgotten_when_the_context_is_full(zoo, scripted):
     network = scripted("answer", chat_template=CHATML, context=200)
     turns = [f"question {number}" for number in range(4)]

@@ -140,6 +140,16 @@ def test_registered_configs_name_the_fields_the_memory_comes_from(zoo):
     assert card["memory"]["float16"]["cache"] == 2 * 30 * 8192 * 3 * 64 * 2
 
 
+def test_a_file_of_another_format_is_answered_with_the_command_that_converts_it(zoo, tmp_path, monkeypatch):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.chdir(tmp_path)
+    for name in ("model.gguf", "./model.gguf"):
+        ran = zoo("info", name)
+        assert (ran.code, ran.out) == (1, "")
+        assert "model.gguf has its weights only as model.gguf" in ran.err
+        assert "hint: turn it into safetensors: zoo convert model.gguf -o FOLDER" in ran.err
+
+
 def test_a_folder_tells_its_own_card(zoo, tiny_gpt2):
     card = json.loads(zoo("info", str(tiny_gpt2), "--json").out)
     assert card["name"] == str(tiny_gpt2)

@@ -128,11 +128,23 @@ def test_of_several_files_none_is_guessed(hub: Path, tmp_path: Path) -> None:
     assert "name the file" in refused.value.hint
 
 
-@pytest.mark.parametrize("name", ["none.bin", "model.safetensors"])
+@pytest.mark.parametrize("name", ["none.bin", "notes.txt"])
 def test_what_is_not_converted_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "notes.txt").write_bytes(b"")
     with pytest.raises(UsageError, match=r"no such file or folder|is none of what is converted"):
         convert(tmp_path / name, tmp_path / "made")
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "model.safetensors.index.json", "", "a-00001-of-00002.safetensors"]
+)
+def test_what_is_safetensors_already_is_told_to_be(tmp_path: Path, name: str) -> None:
+    source = tmp_path / "model"
+    source.mkdir()
+    (source / (name or "model.safetensors")).write_bytes(b"")
+    with pytest.raises(UsageError, match="is safetensors already: there is nothing to convert") as refused:
+        convert(source / name, tmp_path / "made")
+    assert refused.value.hint == f"it is loaded as it is: zoo sample {source / name}"
 
 
 def test_a_destination_that_holds_something_is_left_alone(tmp_path: Path) -> None:

@@ -68,6 +68,22 @@ def test_an_index_names_the_shards(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("numbers", [(1,), (1, 2), (2,)])
+def test_shards_without_their_index_are_told_by_the_index_s_name(
+    tmp_path: Path, numbers: tuple[int, ...]
+) -> None:
+    fill(tmp_path, "config.json", *(f"model-0000{number}-of-00002.safetensors" for number in numbers))
+    with pytest.raises(
+        WeightsError, match=r"has model-0000\d-of-00002.*, but not model\.safetensors\.index\.json"
+    ):
+        local.folder(tmp_path)
+
+
+def test_the_only_shard_of_one_is_the_model(tmp_path: Path) -> None:
+    fill(tmp_path, "model-00001-of-00001.safetensors")
+    assert local.folder(tmp_path).keys() == {"model-00001-of-00001.safetensors"}
+
+
 def test_an_absent_shard_is_named(tmp_path: Path) -> None:
     index(fill(tmp_path, "model-1.safetensors"), "model-1.safetensors", "model-2.safetensors")
     with pytest.raises(WeightsError, match=r"model-2\.safetensors is not there"):

@@ -87,6 +87,8 @@ def _new_folder(destination: Path) -> Iterator[Path]:
 def _checkpoint(source: Path) -> Path:
     """The file to convert: `source` itself, or the one in the folder, or the index of its shards."""
     if source.is_file():
+        if source.name.endswith((".safetensors", ".safetensors.index.json")):
+            raise _converted(source)
         if not source.name.endswith((*PICKLED, ".gguf", ".bin.index.json")):
             raise UsageError(f"{source} is none of what is converted: {', '.join(PICKLED)}, .gguf")
         return source
@@ -98,12 +100,21 @@ def _checkpoint(source: Path) -> Path:
             if name in names:
                 return source / name
     present = [name for name in names if name.endswith((*PICKLED, ".gguf"))]
+    if not present and any(name.endswith(".safetensors") for name in names):
+        raise _converted(source)
     if len(present) != 1:
         listed = f": {', '.join(present[:3])}" if present else ""
         raise UsageError(
             f"{source} has {len(present)} files that could be converted{listed}", hint="name the file itself"
         )
     return source / present[0]
+
+
+def _converted(source: Path) -> UsageError:
+    return UsageError(
+        f"{source} is safetensors already: there is nothing to convert",
+        hint=f"it is loaded as it is: zoo sample {source if source.is_absolute() else f'./{source}'}",
+    )
 
 
 def _from_pickles(found: Path, folder: Path, dtype: torch.dtype | None) -> None:

@@ -75,7 +75,8 @@ def load(
 ) -> nn.Module:
     """The module `build(config)` with the tensors of the safetensors files (the shards of one checkpoint).
 
-    place: maps stored names to the module's; without it they are the module's own.
+    place: maps stored names to the module's; without it they are the module's own. With it, a module may have
+        `absent`: a parameter's name to a hint for who has a file in which nothing but that is missing.
     dtype: of all floating tensors; None keeps the one that most stored values have, but makes float32 of float16 on
         a CPU, which has no arithmetic for it.
     The module is in evaluation mode and its parameters require no gradients: training asks for both. It must keep no
@@ -88,7 +89,7 @@ def load(
     module = build_on_meta(build, config)
     tied = _tied_names(module)
     sources = _sources(files, place, config, tied)
-    _compare(module, tied, sources, files)
+    _compare(module, tied, sources, files, _meaning(module) if place else {})
     device = torch.device(device)
     kind = dtype or _usual_dtype(sources.values(), device)
     assigned = dict(_tensors(sources, kind, device))
@@ -166,9 +167,16 @@ def _tied_names(module: nn.Module) -> dict[str, str]:
 
 
 def _compare(
-    module: nn.Module, tied: Mapping[str, str], sources: Mapping[str, _Source], files: Sequence[Path]
+    module: nn.Module,
+    tied: Mapping[str, str],
+    sources: Mapping[str, _Source],
+    files: Sequence[Path],
+    absent: Mapping[str, str],
 ) -> None:
-    """Names, shapes and dtypes against the module's. Raises one TensorsError with all that differ."""
+    """Names, shapes and dtypes against the module's. Raises one TensorsError with all that differ.
+
+    absent: a parameter's name to what it means when nothing but that is missing.
+    """
     wanted = {name: tensor for name, tensor in module.state_dict().items() if name not in tied}
     missing = [name for name in wanted if name not in sources]
     unexpected = [source.stored for name, source in sources.items() if name not in wanted]
@@ -182,10 +190,17 @@ def _compare(
     kinds = {"missing": missing, "unexpected": unexpected, "mismatched": mismatched}
     faults = [f"{len(names)} {kind} ({_listed(names)})" for kind, names in kinds.items() if names]
     if faults:
+        usual = "the weights belong to another model, or the config does not describe them"
+        alone = missing[0] if len(missing) == 1 and len(faults) == 1 else ""
         raise TensorsError(
             f"{_files_named(files)}: its tensors are not those of {type(module).__name__}: {', '.join(faults)}",
-            hint="the weights belong to another model, or the config does not describe them",
+            hint=absent.get(alone, usual),
         )
+
+
+def _meaning(module: nn.Module) -> Mapping[str, str]:
+    absent: Mapping[str, str] = getattr(module, "absent", {})
+    return absent
 
 
 def _fits(source: _Source, tensor: torch.Tensor) -> bool:

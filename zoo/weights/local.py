@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
 from zoo.errors import IntegrityError, NoWeightsError, PluginError, WeightsError
@@ -16,6 +17,7 @@ WEIGHTS = ("model.safetensors", "diffusion_pytorch_model.safetensors")
 """The names that a checkpoint's one file has, the first that is there is taken; NAME.index.json lists shards."""
 INDEXES = tuple(f"{name}.index.json" for name in WEIGHTS)
 
+_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})\.safetensors")
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -106,6 +108,12 @@ def _checkpoint(path: Path, files: Mapping[str, Path]) -> set[str]:
         if f"{name}.index.json" in files:
             return shards(files[f"{name}.index.json"], suffix=".safetensors")
     present = sorted(name for name in files if name.endswith(".safetensors"))
+    if index := missing_index(present):
+        raise WeightsError(
+            f"{path} has {present[0]}{' and other shards' if present[1:] else ''}, but not {index}, which says what"
+            " each holds",
+            hint=f"put {index} there, from where the shards are from",
+        )
     if len(present) == 1:
         return set(present)
     if present:
@@ -126,6 +134,12 @@ def _checkpoint(path: Path, files: Mapping[str, Path]) -> set[str]:
             hint=f"turn it into safetensors: zoo convert {files[ggufs[0]]} -o FOLDER",
         )
     raise NoWeightsError(f"{path} has no safetensors file", hint=f"expected {WEIGHTS[0]} there")
+
+
+def missing_index(names: Collection[str]) -> str:
+    """The index that would list these files, if they are shards of a model; else ""."""
+    found = [match for name in names if (match := _SHARD.fullmatch(name)) and int(match[2]) > 1]
+    return f"{found[0][1]}.safetensors.index.json" if found and len(found) == len(names) else ""
 
 
 def shards(index: Path, *, suffix: str) -> set[str]:

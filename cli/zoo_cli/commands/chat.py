@@ -66,15 +66,31 @@ def _chat(
     from zoo_cli.conversation import Conversation
     from zoo_cli.loading import load, random_seed
 
-    target = model_options.text_model(target, "chat", model)
+    target = model_options.text_model(target, "chat", model, hint=_who_chats())
+    if target.entry is not None and target.entry.weights.status == "none":
+        raise CapabilityError(
+            f"{target.name} is an architecture without published weights, so it cannot chat",
+            hint=_who_chats(),
+        )
     controls = settings.make(controls_class, asked, what=f"zoo chat {target.name}")
     loaded = load(target, device=device, dtype=dtype, offline=offline, compile_=compile_, quiet=quiet)
     if loaded.tokenizer is None:
-        raise CapabilityError(f"{target.name} has no tokenizer files, so it cannot chat")
+        raise CapabilityError(f"{target.name} has no tokenizer files, so it cannot chat", hint=_who_chats())
     if not loaded.tokenizer.chat_template:
-        terminal.warn(f"{target.name} is a base model without a chat template: it continues what you write")
+        terminal.warn(
+            f"{target.name} is a base model without a chat template: it continues what you write; {_who_chats()}"
+        )
     conversation = Conversation(loaded, loaded.tokenizer, controls, system=system)
     _talk(conversation, random_seed() if seed is None else seed, quiet=quiet)
+
+
+def _who_chats() -> str:
+    """Which registered models have a chat template."""
+    from zoo.registry.catalogue import catalogue
+
+    return "models that chat: " + ", ".join(
+        entry.name for entry in catalogue().entries if "chat" in entry.can
+    )
 
 
 def _talk(conversation: Conversation, seed: int, *, quiet: bool) -> None:

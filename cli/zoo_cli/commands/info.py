@@ -144,7 +144,7 @@ def _card(model: str, *, offline: bool) -> dict[str, Any]:
         try:
             return cards.of_entry(catalogue().find(model))
         except UnknownModelError:
-            if not Path(model).is_dir():
+            if not Path(model).exists():
                 raise
     from zoo import targets
 

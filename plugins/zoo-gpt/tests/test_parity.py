@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
+import zoo
+from zoo.errors import TensorsError
 from zoo.modality.text import TextControls
 from zoo.modality.token_probabilities import told
 from zoo.noise import Noise
@@ -145,3 +148,25 @@ def test_gpt2_small_loads_from_a_file_with_every_quirk_of_the_hub(tmp_path, make
         torch.testing.assert_close(ours(torch.tensor([tokens])), expected, atol=1e-4, rtol=0)
     assert continuation(ours, tokens) == transformers_continuation(theirs, tokens, 64)
     (tmp_path / "model.safetensors").unlink()  # half a gigabyte
+
+
+def test_a_head_that_is_missing_is_named_as_its_file_would_name_it(tmp_path):
+    config = transformers.LlamaConfig(
+        vocab_size=11,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        tie_word_embeddings=False,
+    )
+    stored = transformers.LlamaForCausalLM(config).state_dict()
+    del stored["lm_head.weight"]
+    save_file(stored, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    with pytest.raises(TensorsError, match=r"1 missing \(unembed\.weight\)") as refused:
+        zoo.load(str(tmp_path), device="cpu")
+    assert "no lm_head.weight, though config.json leaves tie_word_embeddings false" in refused.value.hint
+    save_file({"model.norm.weight": torch.ones(8)}, tmp_path / "model.safetensors")
+    with pytest.raises(TensorsError) as refused:
+        zoo.load(str(tmp_path), device="cpu")
+    assert "another model" in refused.value.hint

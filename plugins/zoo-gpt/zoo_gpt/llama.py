@@ -8,7 +8,8 @@ Shapes: B rows, T tokens, E width, H query heads, K key-value heads, D head widt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -91,6 +92,11 @@ class Block(nn.Module):
 
 class Llama(nn.Module):
     """Token ids (B, T) to logits (B, T, V)."""
+
+    absent: ClassVar[Mapping[str, str]] = {
+        "unembed.weight": "there is no lm_head.weight, though config.json leaves tie_word_embeddings false: set it"
+        " true if the model's head is its embedding, else get the weights whole"
+    }
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
