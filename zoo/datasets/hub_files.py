@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock
 
 from zoo import paths
-from zoo.datasets import token_cache
+from zoo.datasets import kept, token_cache
 from zoo.datasets.hub_rows import Rows, RowSource, settle
 from zoo.datasets.source import Source
 from zoo.errors import DataError, DiskSpaceError
@@ -43,6 +43,7 @@ def as_files(source: Source, modality: str) -> Source:
         with FileLock(path.with_suffix(".lock")):
             if not path.is_file():
                 _stored(path, settled, _table if is_table else _archive)
+            kept.used(path)
     except OSError as error:
         raise DiskSpaceError(
             f"{path.parent} cannot be written: {error.strerror or error}",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo import paths
+from zoo.datasets import kept
 from zoo.datasets.previews import write
 from zoo.datasets.source import HubData, Source
 from zoo.errors import DataError, HubError, MissingDependencyError, OfflineError, ZooError
@@ -190,6 +191,7 @@ def _last_commit(source: Source) -> str:
     assert source.hub is not None
     try:
         commit = _remembered(source.hub).read_text(encoding="ascii")
+        kept.used(_remembered(source.hub))
     except (OSError, UnicodeDecodeError):
         commit = ""
     if not _COMMIT.fullmatch(commit):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.datasets import token_cache
+from zoo.datasets import kept, token_cache
 from zoo.datasets.documents import Document
 from zoo.datasets.hub_rows import RowSource
 from zoo.datasets.previews import write
@@ -109,6 +109,7 @@ def _read(path: Path) -> _Seen | None:
     """What was written; None when it was not, or is not whole."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
+        kept.used(path)
         return _Seen(int(said["documents"]), int(said["held_out"]), [str(text) for text in said["texts"]])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,7 +1,7 @@
 """Token ids in files that are mapped into memory: a text is encoded once, however often it is trained on.
 
 ZOO_HOME/tokens/KEY.tokens is a header (what it is, the width and number of the ids, their sha256) and the ids, the
-lowest byte first. KEY says what was encoded, and by which tokenizer.
+lowest byte first. KEY says what was encoded, and by which tokenizer. `zoo.datasets.kept` removes what is not used.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from filelock import FileLock
 
 from zoo import paths
+from zoo.datasets import kept
 from zoo.errors import DiskSpaceError
 
 _MAGIC = b"zoo tokens 1"
@@ -52,7 +53,10 @@ def find(name: str, width: np.dtype) -> np.ndarray | None:
     if count == 0:
         return np.empty(0, width)
     ids = np.memmap(path, width, "r", offset=_HEADER.size, shape=(count,))
-    return ids if fingerprint(ids) == digest.hex() else None
+    if fingerprint(ids) != digest.hex():
+        return None
+    kept.used(path)
+    return ids
 
 
 def cached(name: str, width: np.dtype, parts: Iterable[Sequence[int]]) -> np.ndarray:

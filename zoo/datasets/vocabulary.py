@@ -11,7 +11,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from zoo.datasets import token_cache
+from zoo.datasets import kept, token_cache
 from zoo.datasets.previews import write
 from zoo.errors import MissingDependencyError
 
@@ -26,15 +26,16 @@ def learn_once(texts: Iterable[str], digest: str, vocabulary: int, path: Path) -
     """
     version = metadata.version("tokenizers") if find_spec("tokenizers") else ""
     key = token_cache.key("vocabulary 1", digest, str(vocabulary), version)
-    kept = token_cache.folder() / f"{key}.vocabulary"
-    if (known := _kept(kept)) is None:
+    place = token_cache.folder() / f"{key}.vocabulary"
+    if (known := _kept(place)) is None:
         learn(texts, vocabulary, path)
         known = path.read_bytes()
         with token_cache.writing():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write(kept, hashlib.sha256(known).hexdigest().encode() + b"\n" + known)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write(place, hashlib.sha256(known).hexdigest().encode() + b"\n" + known)
     else:
         path.write_bytes(known)
+        kept.used(place)
 
 
 def _kept(path: Path) -> bytes | None:

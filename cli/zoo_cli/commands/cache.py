@@ -26,20 +26,24 @@ def register(app: typer.Typer, _words: Sequence[str]) -> None:
 
 
 def _list(as_json: options.Json = False, _cache_dir: options.CacheDir = None) -> None:
-    """List the cached repos.
+    """List the cached repos, and what is kept of data to train on: `tokens` of texts, `datasets` of the Hub.
 
     To a pipe: one repo a line, columns divided by tabs (repo, bytes, files, bytes of interrupted downloads, bytes
     in quarantine, revisions).
     """
     from zoo import paths
+    from zoo.datasets import kept
     from zoo.weights import cache
 
-    found = cache.scan()
+    repos, of_data = cache.scan(), kept.scan()
+    found = (*repos, *of_data)
     if as_json:
         terminal.out_json([asdict(repo) for repo in found], indent=2)
     elif terminal.for_reading(sys.stdout):
         _show_table(found)
-        terminal.out(f"{human.size(sum(repo.bytes for repo in found))} in {paths.hub_cache()}")
+        terminal.out(f"{human.size(sum(repo.bytes for repo in repos))} in {paths.hub_cache()}")
+        if of_data:
+            terminal.out(f"{human.size(sum(part.bytes for part in of_data))} in {paths.home()}")
     else:
         for repo in found:
             numbers = (repo.bytes, repo.files, repo.interrupted, repo.quarantined)
@@ -97,22 +101,25 @@ def _rm(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A registry name, or a Hub repo as hf:user/repo, of which hf:user/repo@REVISION is one revision.",
+            help="A registry name; a Hub repo as hf:user/repo, of which hf:user/repo@REVISION is one revision; "
+            "tokens or datasets, which are kept of data to train on.",
             show_default=False,
         ),
     ],
     yes: options.Yes = False,
     _cache_dir: options.CacheDir = None,
 ) -> None:
-    """Remove a model's files from the cache."""
+    """Remove a model's files from the cache, or what is kept of data."""
+    from zoo.datasets import kept
     from zoo.weights import cache
 
-    doomed = _weights(what)
+    doomed = what if what in kept.FOLDERS else _weights(what)
     name = doomed if isinstance(doomed, str) else f"{doomed.repo}@{doomed.revision[:8]}"
     if not terminal.confirm(f"remove {name} from the cache?", yes=yes):
         terminal.note("nothing was removed")
         return
-    terminal.out(f"removed {name}: {human.size(cache.remove(doomed))} freed")
+    freed = kept.remove(what) if doomed in kept.FOLDERS else cache.remove(doomed)
+    terminal.out(f"removed {name}: {human.size(freed)} freed")
 
 
 def _weights(what: str) -> str | Weights:
@@ -137,11 +144,13 @@ def _gc(
 ) -> None:
     """Remove what nobody needs.
 
-    That is what interrupted downloads left, bytes without a name, and the quarantine.
+    That is what interrupted downloads left, bytes without a name, and the quarantine; of tokens and data sets what
+    was never finished or not used for 30 days.
     """
+    from zoo.datasets import kept
     from zoo.weights import cache
 
-    found = cache.collect(dry_run=dry_run)
+    found = (*cache.collect(dry_run=dry_run), *kept.collect(dry_run=dry_run))
     if as_json:
         listed = [{"path": str(item.path), "bytes": item.bytes, "reason": item.reason} for item in found]
         terminal.out_json(listed, indent=2)
@@ -150,3 +159,7 @@ def _gc(
         terminal.out(f"{terminal.one_line(str(item.path))}\t{human.size(item.bytes)}\t{item.reason}")
     done = "would be freed" if dry_run else "freed"
     terminal.out(f"{human.size(sum(item.bytes for item in found))} {done}")
+    for part in kept.scan():
+        terminal.note(
+            f"{part.repo} have {human.size(part.bytes)}; `zoo cache rm {part.repo}` removes all of them"
+        )
