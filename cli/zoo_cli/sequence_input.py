@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from zoo import bounds
 from zoo.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def _of_table(
 
 def _text(file: str) -> str:
     try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
+        path = Path(file).expanduser()
+        data = sys.stdin.buffer.read() if file == "-" else bounds.regular(path).read_bytes()
         return data.decode("utf-8")
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}") from None

@@ -6,10 +6,12 @@ import io
 import wave
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from zoo import bounds
 from zoo.datasets.resample import Resampler
 from zoo.datasets.source import Member
 from zoo.errors import DataError, MissingDependencyError
@@ -17,7 +19,9 @@ from zoo.errors import DataError, MissingDependencyError
 SUFFIXES = (".wav", ".flac", ".ogg")
 LEAST_RATE, MOST_RATE = 1_000, 384_000  # samples a second
 
+_MOST_CHANNELS = 64
 _FRAMES_AT_ONCE = 2**18
+_BYTES = 2  # of a sample as most files have it
 
 
 def sound(member: Member, rate: int) -> Iterator[np.ndarray]:
@@ -61,6 +65,7 @@ def _of_wave(member: Member, reader: wave.Wave_read) -> Iterator[tuple[int, np.n
     width, channels, promised, done = reader.getsampwidth(), reader.getnchannels(), reader.getnframes(), 0
     if width > 4:
         raise DataError(f"{member} has samples of {width} bytes, not 1 to 4")
+    _require_few(member, channels)
     while done < promised:
         raw = reader.readframes(_FRAMES_AT_ONCE)
         frames = len(raw) // (width * channels)
@@ -87,6 +92,8 @@ def _of_soundfile(member: Member, file: IO[bytes] | str) -> Iterator[tuple[int, 
     try:
         with closing(soundfile.SoundFile(file)) as reader:
             promised, done = reader.frames, 0
+            _require_few(member, reader.channels)
+            bounds.require_moderate(str(member), _size(file), promised * reader.channels * _BYTES)
             while done < promised:
                 block = reader.read(_FRAMES_AT_ONCE, dtype="float64", always_2d=True)
                 if not len(block):
@@ -95,6 +102,15 @@ def _of_soundfile(member: Member, file: IO[bytes] | str) -> Iterator[tuple[int, 
                 yield reader.samplerate, block
     except soundfile.SoundFileError as error:
         raise DataError(f"{member} cannot be read as sound: {' '.join(str(error).split())[:150]}") from None
+
+
+def _require_few(member: Member, channels: int) -> None:
+    if channels > _MOST_CHANNELS:
+        raise DataError(f"{member} has {channels:,} channels, and at most {_MOST_CHANNELS} are read")
+
+
+def _size(file: IO[bytes] | str) -> int:
+    return Path(file).stat().st_size if isinstance(file, str) else file.seek(0, io.SEEK_END)
 
 
 def _cut_short(member: Member, done: int, promised: int) -> DataError:

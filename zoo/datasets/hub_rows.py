@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo import paths
+from zoo import bounds, paths
 from zoo.datasets import kept
 from zoo.datasets.previews import write
 from zoo.datasets.source import HubData, Source
@@ -161,7 +161,7 @@ def settle(source: Source) -> RowSource:
     if source.hub is None:
         assert source.path is not None
         try:
-            with source.path.open("rb") as file:
+            with bounds.regular(source.path).open("rb") as file:
                 return RowSource(source, hashlib.file_digest(file, "sha256").hexdigest())
         except OSError as error:
             raise DataError(f"{source.path} cannot be read: {error.strerror}") from None

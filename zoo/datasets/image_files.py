@@ -6,13 +6,14 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo import bounds
 from zoo.datasets.arrays import Pile
 from zoo.datasets.source import Member
 from zoo.errors import DataError, MissingDependencyError
@@ -27,9 +28,9 @@ CAPTIONS = "captions.jsonl"
 MOST_PIXELS = 2**26
 """Of one image; a few kilobytes of a hostile file can stand for billions."""
 
+_BYTES_A_PIXEL = 16  # while it is decoded, laid over white and turned
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _MOST_BYTES = 2**28  # of one image file, or of the captions
-_MOST_UNPACKED = 2**33  # bytes of an .npz, which is unpacked into memory
 _ROWS_AT_ONCE = 256
 
 
@@ -101,6 +102,7 @@ def _pillow() -> Any:
 def _require_moderate(image: Image.Image, name: str) -> None:
     if image.width * image.height > MOST_PIXELS:
         raise _too_large(name, f"{image.width}x{image.height}")
+    bounds.require_memory(name, image.width * image.height * _BYTES_A_PIXEL)
 
 
 def _too_large(name: str, pixels: str) -> DataError:
@@ -189,24 +191,34 @@ def from_arrays(path: Path, size: int | None, *, labels: bool) -> Images:
 def _load(path: Path) -> Mapping[str, np.ndarray]:
     try:
         if path.suffix.lower() == ".npy":
-            return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
-        _refuse_inflation(path)
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files if name in ("images", "labels")}
+            return {"images": np.load(bounds.regular(path), mmap_mode="r", allow_pickle=False)}
+        with bounds.regular(path).open("rb") as stream:
+            return unpacked(str(path), stream, ("images", "labels"))
     except DataError:
         raise
     except Exception as error:  # numpy raises whatever a damaged file leads it to
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _refuse_inflation(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
-        unpacked = sum(entry.file_size for entry in archive.infolist())
-    if unpacked > _MOST_UNPACKED:
-        raise DataError(
-            f"{path} unpacks to {unpacked:,} bytes, more than {_MOST_UNPACKED:,}",
-            hint="save the images alone as an .npy file, which is mapped instead of loaded",
-        )
+def unpacked(name: str, stream: IO[bytes], wanted: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file in memory; wanted: their names, none means all.
+
+    Raises DataError when they are far larger than the file, or than the memory that is free; and whatever numpy
+    raises for a damaged file.
+    """
+    size = stream.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(stream) as archive:
+        entries = [
+            entry
+            for entry in archive.infolist()
+            if not wanted or entry.filename.removesuffix(".npy") in wanted
+        ]
+    bytes_unpacked = sum(entry.file_size for entry in entries)
+    bounds.require_moderate(name, size, bytes_unpacked)
+    bounds.require_memory(name, bytes_unpacked)
+    stream.seek(0)
+    with np.load(stream, allow_pickle=False) as arrays:
+        return {each: arrays[each] for each in arrays.files if not wanted or each in wanted}
 
 
 def _numbered(path: Path, labels: np.ndarray | None, count: int) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from zoo import bounds
 from zoo.datasets import dialect
 from zoo.datasets.cells import is_truth
 from zoo.datasets.dialect import Dialect
@@ -29,6 +30,7 @@ _SAMPLE = 2**18  # bytes that a dialect is found from, and more until there are 
 _LEAST_LINES = 3
 _GZIP = b"\x1f\x8b"
 _INDEX = "__index_level_"  # of a pandas index without a name, in Parquet
+_MOST_TEXT = 2**28  # bytes of a column of text in a batch, were all its cells the longest
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +167,7 @@ def _unpacked(member: Member) -> Iterator[IO[bytes]]:
         packed = stream.read(len(_GZIP)) == _GZIP
     with member.open() as stream:
         try:
-            yield gzip.GzipFile(fileobj=stream) if packed else stream  # type: ignore[misc]
+            yield bounds.gunzipped(stream, str(member)) if packed else stream
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"{member} cannot be unpacked: {error}") from None
 
@@ -180,7 +182,18 @@ def parquet_file(member: Member, stream: IO[bytes]) -> Any:
             hint="pip install 'zoo-core[parquet]'",
         ) from None
     with decoding(member):
-        return parquet.ParquetFile(stream, pre_buffer=False)  # which would hold all of the file by its end
+        file = parquet.ParquetFile(stream, pre_buffer=False)  # which would hold all of the file by its end
+        groups = [file.metadata.row_group(at).total_byte_size for at in range(file.metadata.num_row_groups)]
+        bounds.require_moderate(str(member), stream.seek(0, io.SEEK_END), file.metadata.num_rows)
+        bounds.require_memory(str(member), max(groups, default=0))
+        texts = [column.name for column in file.schema_arrow if _is_text(column.type)]
+        return parquet.ParquetFile(stream, pre_buffer=False, read_dictionary=texts) if texts else file
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 @contextmanager
@@ -202,7 +215,25 @@ def batches(member: Member, file: Any, names: Sequence[str], rows: int) -> Itera
             batch = next(found, None)
         if batch is None:
             return
-        yield batch
+        yield _with_texts(member, batch)
+
+
+def _with_texts(member: Member, batch: Any) -> Any:
+    """A batch with its text cell by cell: a few bytes of a file can say that a long text is in every row."""
+    import pyarrow
+    from pyarrow import compute
+
+    columns = []
+    for name, values in zip(batch.schema.names, batch.columns, strict=True):
+        if pyarrow.types.is_dictionary(values.type) and _is_text(values.type.value_type):
+            longest = compute.max(compute.binary_length(values.dictionary)).as_py() or 0
+            if longest * len(batch) > _MOST_TEXT:
+                raise DataError(
+                    f"{member}: column {name!r} has a text of {longest:,} bytes, too long for a cell"
+                )
+            values = values.cast(values.type.value_type)
+        columns.append(values)
+    return pyarrow.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 def parts(found: Layout, names: Sequence[str], *, nulls: bool = False) -> Iterator[Part]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
+import io
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from zoo import bounds
+from zoo.datasets.image_files import unpacked
 from zoo.datasets.sequence_gathering import Gathered, Wanted
 from zoo.datasets.sequence_tables import plain
 from zoo.datasets.source import Member
@@ -14,8 +16,6 @@ from zoo.datasets.table_columns import few, numbered
 from zoo.errors import DataError, UsageError
 
 SUFFIXES = (".npy", ".npz")
-
-_MOST_UNPACKED = 2**33  # bytes of arrays in one file
 
 
 def read_arrays(member: Member, wanted: Wanted, into: Gathered) -> None:
@@ -98,15 +98,11 @@ def _load(member: Member) -> dict[str, np.ndarray]:
     try:
         with member.open() as stream:
             if member.name.lower().endswith(".npy"):
-                return {"": np.load(stream, allow_pickle=False)}
-            with zipfile.ZipFile(stream) as archive:
-                unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked <= _MOST_UNPACKED:
+                bounds.require_memory(str(member), stream.seek(0, io.SEEK_END))
                 stream.seek(0)
-                with np.load(stream, allow_pickle=False) as arrays:
-                    return {name: arrays[name] for name in arrays.files}
+                return {"": np.load(stream, allow_pickle=False)}
+            return unpacked(str(member), stream)
     except DataError:
         raise
     except Exception as error:  # numpy raises whatever a damaged file leads it to
         raise DataError(f"{member} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    raise DataError(f"{member} unpacks to {unpacked:,} bytes, more than {_MOST_UNPACKED:,}")

@@ -6,7 +6,6 @@ Source of the notation: Weininger, "SMILES, a chemical language and information 
 from __future__ import annotations
 
 import csv
-import gzip
 import itertools
 import json
 import re
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from zoo import bounds
 from zoo.datasets.source import Member
 from zoo.errors import DataError
 
@@ -85,7 +85,7 @@ def _of_csv(member: Member, numbered: Iterator[tuple[int, str]]) -> Iterator[tup
 
 def _decoded(member: Member, file: IO[bytes]) -> Iterator[tuple[int, str]]:
     """(number, text without its end) of each line; only one line is in memory."""
-    stream = gzip.GzipFile(fileobj=file) if member.name.lower().endswith(".gz") else file
+    stream = bounds.gunzipped(file, str(member)) if member.name.lower().endswith(".gz") else file
     for number in itertools.count(1):
         try:
             line = stream.readline(_MOST_BYTES + 1)

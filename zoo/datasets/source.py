@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from zoo import bounds
 from zoo.datasets.builtin import BUILT_IN, BuiltIn
 from zoo.errors import DataError
 
@@ -57,21 +58,32 @@ class Member:
         return str(PurePosixPath(self.name.removesuffix(".gz")).with_suffix(""))
 
     def open(self) -> IO[bytes]:
-        """The file's bytes as a stream. Raises DataError when it cannot be opened."""
+        """The file's bytes as a stream. Raises DataError when it cannot be opened, or unpacks to far too much."""
         try:
             if self.archived:
-                return _archive(self.path, self.path.stat().st_mtime_ns).open(self.name)
-            return self.path.open("rb")
+                entry = self._entry()
+                bounds.require_moderate(str(self), entry.compress_size, entry.file_size)
+                return self._archive().open(entry)
+            return bounds.regular(self.path).open("rb")
         except _DAMAGED as error:
             raise unreadable(self, error) from None
 
     def read(self) -> bytes:
-        """All of the file's bytes. Raises DataError when they cannot be read."""
+        """All of the file's bytes. Raises DataError when they cannot be read, or do not fit into memory."""
         try:
             with self.open() as file:
+                size = self._entry().file_size if self.archived else self.path.stat().st_size
+                bounds.require_memory(str(self), size)
                 return file.read()
         except _DAMAGED as error:
             raise unreadable(self, error) from None
+
+    def _archive(self) -> zipfile.ZipFile:
+        return _archive(self.path, self.path.stat().st_mtime_ns)
+
+    def _entry(self) -> zipfile.ZipInfo:
+        """What the archive says of the file; no more than it says is ever unpacked."""
+        return self._archive().getinfo(self.name)
 
     def __str__(self) -> str:
         return f"{self.path}:{self.name}" if self.archived else str(self.path)
@@ -127,8 +139,10 @@ class Source:
 
 def _archived(path: Path) -> list[str]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+        with zipfile.ZipFile(bounds.regular(path)) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            bounds.require_moderate(str(path), path.stat().st_size, sum(entry.file_size for entry in entries))
+            return [entry.filename for entry in entries]
     except (OSError, zipfile.BadZipFile) as error:
         raise unreadable(Member(path.name, path), error) from None
 
@@ -152,6 +166,13 @@ def find(text: str, *, offline: bool = False) -> Source:
     path = Path(text).expanduser()
     if not text or not path.exists():
         raise _unknown(text)
+    if not path.is_dir():
+        try:
+            bounds.regular(path)
+        except OSError as error:
+            raise DataError(
+                f"{text} cannot be read: {error.strerror}", hint="write what it gives into a file first"
+            ) from None
     return Source(str(path.absolute()), path=path.absolute(), offline=offline)
 
 

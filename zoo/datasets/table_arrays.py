@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo import bounds
 from zoo.datasets import image_files
 from zoo.datasets.source import Member
 from zoo.datasets.table_columns import ImageShape, numbered
@@ -41,7 +42,7 @@ def of_file(member: Member) -> ArrayTable:
     if member.name.lower().endswith(".npz"):
         return of_images(str(member), image_files.from_arrays(member.path, None, labels=False).pixels)
     try:
-        values = np.load(member.path, mmap_mode="r", allow_pickle=False)
+        values = np.load(bounds.regular(member.path), mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy raises whatever a damaged file leads it to
         raise DataError(
             f"{member} cannot be read: {getattr(error, 'strerror', None) or ' '.join(str(error).split())[:200]}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from zoo import settings
+from zoo import bounds, settings
 from zoo.errors import DataError, TrainingError, UnknownModelError, UsageError
 from zoo.machine_paths import base_name, without_paths
 from zoo.registry.catalogue import catalogue
@@ -40,8 +40,10 @@ class Recipe:
 def read(path: Path) -> Recipe:
     """The recipe in a file. Raises DataError when it cannot be read, RegistryError or UsageError for its content."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = bounds.regular(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"recipe {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise DataError(f"recipe {path} cannot be read: {error}") from None
     return _from_plain(read_yaml(text, name=str(path)), what=f"recipe {path}")
 

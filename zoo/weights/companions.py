@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from zoo import bounds
 from zoo.errors import WeightsError
 
 MOST_BYTES = 4_000_000
@@ -17,7 +18,7 @@ MOST_TOKENIZER_BYTES = 150_000_000
 def check_size(path: Path, most: int, *, name: str = "") -> None:
     """Raises WeightsError when the file is larger than `most` bytes, or cannot be looked at. name: the model."""
     try:
-        size = path.stat().st_size
+        size = bounds.regular(path).stat().st_size
     except OSError as error:
         raise WeightsError(f"{_said(path, name)} cannot be read: {error.strerror}") from None
     if size > most:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo import bounds
 from zoo.errors import DataError
 from zoo.targets import Target
 from zoo_cli import flags, measures, model_options, options, terminal
@@ -100,7 +101,8 @@ def _score(
 def _items(file: str, *, whole: bool) -> list[Item]:
     """The texts of a file, or of standard input for "-". Raises DataError for one that has none or is not UTF-8."""
     try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
+        path = Path(file).expanduser()
+        data = sys.stdin.buffer.read() if file == "-" else bounds.regular(path).read_bytes()
         text = data.decode("utf-8")
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}") from None
