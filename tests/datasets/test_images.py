@@ -211,8 +211,10 @@ def test_arrays_that_are_no_images_are_refused(tmp_path, named, message):
 
 
 def test_an_archive_of_arrays_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_files, "_MOST_UNPACKED", 1000)
-    with pytest.raises(DataError, match="unpacks to 20,128 bytes, more than 1,000") as refused:
+    monkeypatch.setattr("zoo.bounds.free_memory", lambda: 1000)
+    with pytest.raises(
+        DataError, match="takes 20,128 bytes of memory, more than half of the 1,000"
+    ) as refused:
         pixels(arrays(tmp_path / "a.npz", images=np.zeros((100, 200), np.uint8)))
     assert ".npy" in refused.value.hint
 

@@ -336,9 +336,9 @@ def test_damaged_and_inflated_arrays_are_refused(tmp_path, monkeypatch):
         files(written(tmp_path / "a.npy", b"\x93NUMPY and nothing"))
     with pytest.raises(DataError, match=r"a\.npz cannot be read"):
         files(written(tmp_path / "a.npz", b"PK"))
-    monkeypatch.setattr("zoo.datasets.sequence_arrays._MOST_UNPACKED", 100)
+    monkeypatch.setattr("zoo.bounds.free_memory", lambda: 100)
     np.savez(tmp_path / "large.npz", a=np.zeros(100))
-    with pytest.raises(DataError, match="unpacks to 928 bytes, more than 100"):
+    with pytest.raises(DataError, match="takes 928 bytes of memory, more than half of the 100"):
         files(tmp_path / "large.npz")
 
 

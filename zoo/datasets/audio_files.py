@@ -88,12 +88,12 @@ def _numbers(raw: bytes, width: int) -> np.ndarray:
 
 
 def _of_soundfile(member: Member, file: IO[bytes] | str) -> Iterator[tuple[int, np.ndarray]]:
-    soundfile = _soundfile(member)
+    soundfile, size = _soundfile(member), _size(file)
     try:
         with closing(soundfile.SoundFile(file)) as reader:
             promised, done = reader.frames, 0
             _require_few(member, reader.channels)
-            bounds.require_moderate(str(member), _size(file), promised * reader.channels * _BYTES)
+            bounds.require_moderate(str(member), size, promised * reader.channels * _BYTES)
             while done < promised:
                 block = reader.read(_FRAMES_AT_ONCE, dtype="float64", always_2d=True)
                 if not len(block):
@@ -110,7 +110,12 @@ def _require_few(member: Member, channels: int) -> None:
 
 
 def _size(file: IO[bytes] | str) -> int:
-    return Path(file).stat().st_size if isinstance(file, str) else file.seek(0, io.SEEK_END)
+    """Of a file, or of a stream, which is at its beginning afterwards."""
+    if isinstance(file, str):
+        return Path(file).stat().st_size
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return size
 
 
 def _cut_short(member: Member, done: int, promised: int) -> DataError:

@@ -183,9 +183,9 @@ def parquet_file(member: Member, stream: IO[bytes]) -> Any:
         ) from None
     with decoding(member):
         file = parquet.ParquetFile(stream, pre_buffer=False)  # which would hold all of the file by its end
-        groups = [file.metadata.row_group(at).total_byte_size for at in range(file.metadata.num_row_groups)]
-        bounds.require_moderate(str(member), stream.seek(0, io.SEEK_END), file.metadata.num_rows)
-        bounds.require_memory(str(member), max(groups, default=0))
+        said = file.metadata
+        pages = sum(said.row_group(at).total_byte_size for at in range(said.num_row_groups))
+        bounds.require_moderate(str(member), stream.seek(0, io.SEEK_END), max(pages, said.num_rows))
         texts = [column.name for column in file.schema_arrow if _is_text(column.type)]
         return parquet.ParquetFile(stream, pre_buffer=False, read_dictionary=texts) if texts else file
 
