@@ -1,19 +1,13 @@
 """Faster decoding on a CPU: a matrix product of its own for the few rows of a step, built once by the C compiler.
 
 With one row, or eight, a step costs what reading the weights costs. torch's product reads them with one core, or, for
-several rows, computes longer than it reads; the one in matrix_vector.c keeps every core reading. It is C because that
-is built in seconds and started in a millisecond; torch.compile takes twenty seconds, and six from its cache.
+several rows, computes longer than it reads; the one in matrix_vector.c keeps every core reading.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,13 +15,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from zoo import paths
+from zoo.nn import kernels
 from zoo.nn.linear import Embedding, Linear
 
 MOST_ROWS = 8
 
 _SOURCE = Path(__file__).with_name("matrix_vector.c")
-_FLAGS = ("-O2", "-march=native", "-std=gnu11", "-fopenmp", "-shared", "-fPIC")
 
 _Kernel = Callable[[int, int, int | None, int, int, int, int], None]
 
@@ -47,12 +40,12 @@ def compiled(network: nn.Module) -> str:
             )
         )
     try:
-        kernels = _kernels()
+        products = _kernels()
     except OSError as error:
         return f"compiled decoding is off: {error}"
     for module in network.modules():
         if isinstance(module, Linear | Embedding):
-            module.product = _Product(kernels)
+            module.product = _Product(products)
     return ""
 
 
@@ -62,8 +55,8 @@ class _Product:
     What does not change from call to call is looked up once: a step makes fifty calls, each of a few microseconds.
     """
 
-    def __init__(self, kernels: dict[tuple[torch.dtype, bool], _Kernel]) -> None:
-        self._kernels = kernels
+    def __init__(self, products: dict[tuple[torch.dtype, bool], _Kernel]) -> None:
+        self._kernels = products
         self._weight: torch.Tensor | None = None
         self._bias: torch.Tensor | None = None
 
@@ -102,52 +95,12 @@ class _Product:
 @functools.cache
 def _kernels() -> dict[tuple[torch.dtype, bool], _Kernel]:
     """(dtype of the weights, stored outputs first) -> the kernel. Raises OSError where none can be built."""
-    library = ctypes.CDLL(str(_built()))
-    kernels: dict[tuple[torch.dtype, bool], _Kernel] = {}
+    library = kernels.library(_SOURCE)
+    found: dict[tuple[torch.dtype, bool], _Kernel] = {}
     for dtype, kind in ((torch.float32, "float"), (torch.bfloat16, "bfloat")):
         for outputs_first, order in ((True, "outputs_first"), (False, "inputs_first")):
             function = library[f"{order}_{kind}"]
             function.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_long] * 3
             function.restype = None
-            kernels[dtype, outputs_first] = function
-    return kernels
-
-
-def _built() -> Path:
-    """The shared library, built at first use on this kind of processor and kept in the zoo's own folder."""
-    source = _SOURCE.read_bytes()
-    key = hashlib.sha256(b"\0".join((source, " ".join(_FLAGS).encode(), _processor()))).hexdigest()
-    path = paths.home() / "kernels" / f"{key[:32]}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            fresh = Path(folder) / path.name
-            _build(fresh)
-            fresh.replace(path)
-    return path
-
-
-def _processor() -> bytes:
-    """What -march=native depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_bytes().split(b"\n\n")[0].splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}".encode()
-    told = (b"model name", b"flags", b"Features", b"CPU implementer", b"CPU part")
-    return platform.machine().encode() + b"".join(line for line in lines if line.startswith(told))
-
-
-def _build(target: Path) -> None:
-    import subprocess
-
-    compiler = shutil.which(os.environ.get("CC", "")) or next(
-        filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None
-    )
-    if compiler is None:
-        raise OSError("there is no C compiler (cc, gcc or clang; CC names another)")
-    run = subprocess.run(
-        [compiler, *_FLAGS, str(_SOURCE), "-o", str(target)], capture_output=True, text=True, check=False
-    )
-    if run.returncode:
-        first = (run.stderr.strip() or "it said nothing").splitlines()[0]
-        raise OSError(f"{compiler} cannot build the kernels: {first}")
+            found[dtype, outputs_first] = function
+    return found

@@ -129,7 +129,7 @@ def test_a_mixture_takes_a_start_and_weights_from_anywhere(covariance: str, devi
 
 @pytest.mark.parametrize(
     ("kind", "lengths"),
-    [*((kind, (9, 3, 9, 1)) for kind in EMISSIONS), ("diagonal", (1001, 300))],  # the last in pieces
+    [*((kind, (9, 3, 9, 1)) for kind in EMISSIONS), ("diagonal", (1001, 300))],  # and longer ones
     ids=str,
 )
 def test_a_hidden_markov_model_is_fitted_and_used_alike(

@@ -1,18 +1,21 @@
-"""The forward-backward algorithm for many sequences at once: scaled, which is fast, or in log space, which is exact.
+"""The forward-backward algorithm and Viterbi's in torch, for many sequences at once; `recursions` has the kernel.
+
+Scaled, which is fast, or in log space, which is exact. The frames of one time of all sequences stand side by side, so
+that a step is a few operations on contiguous slices.
 
 Source: Rabiner, "A tutorial on hidden Markov models", 1989, sections III and V; his scaled variables, with c the
-scale. Shapes: N frames of B packed sequences, S states; see `zoo_classic.packed`.
+scale. Shapes: N frames of B packed sequences, S states; see `Steps`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from zoo_classic.frame_sums import summed_products
+from zoo_classic.frame_sums import summed_products, sums_by
 from zoo_classic.packed import Packed
 from zoo_classic.small_steps import unshared
 
@@ -21,11 +24,106 @@ _LOG_BLOCK = 1 << 22  # numbers (frames x S x S) that the log-space sums hold at
 
 @dataclass(frozen=True)
 class Expected:
-    """log_likelihood: (N,) each frame's part of its sequence's, in nats. posterior: (N, S). transitions: (S, S)."""
+    """log_likelihood: (B,) of each sequence, in nats, float64. posterior: (N, S). transitions: (S, S)."""
 
     log_likelihood: torch.Tensor
     posterior: torch.Tensor
     transitions: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Packed sequences by time, and then by sequence.
+
+    order: (N,) which of the packed frames each one is. sizes: sequences that have a frame at each time, falling.
+    owner: (N,) the sequence of each. previous: (N - B,) of each but the first ones, where the frame before stands.
+    ends: (B,) where each sequence's last frame stands.
+    """
+
+    order: torch.Tensor
+    sizes: tuple[int, ...]
+    owner: torch.Tensor
+    previous: torch.Tensor
+    ends: torch.Tensor
+
+    @property
+    def sequences(self) -> int:
+        return self.sizes[0]
+
+    def before(self, table: torch.Tensor) -> torch.Tensor:
+        """The rows of (N, ...) that precede frames B .. N - 1: a view where all sequences are of one length."""
+        if self.sizes[-1] == self.sizes[0]:
+            return table[: len(table) - self.sizes[0]]
+        return table.index_select(0, self.previous)
+
+    def given(self, table: torch.Tensor) -> torch.Tensor:
+        """(N, ...) in the order of the packed frames."""
+        return torch.empty_like(table).index_copy_(0, self.order, table)
+
+    def last(self, table: torch.Tensor) -> torch.Tensor:
+        """The rows (B, ...) of (N, ...) of each sequence's last frame."""
+        return table.index_select(0, self.ends)
+
+    def log_likelihood(self, parts: torch.Tensor, offset: torch.Tensor | float = 0.0) -> torch.Tensor:
+        """(B,) float64 from ln P(frame | frames before), (N,), and what is to be added to it."""
+        return sums_by(self.owner, parts.double() + offset, self.sequences)
+
+
+def steps(packed: Packed, device: torch.device) -> Steps:
+    time, owner = packed.time(), packed.owner()
+    order = torch.argsort(time, stable=True)
+    sizes = torch.bincount(time)
+    running = packed.sequences
+    previous = torch.arange(running, len(time)) - torch.repeat_interleave(sizes[:-1], sizes[1:])
+    ends = (sizes.cumsum(0) - sizes)[torch.tensor(packed.lengths) - 1] + torch.arange(running)
+    order, owner, previous, ends = (table.to(device) for table in (order, owner[order], previous, ends))
+    return Steps(order, tuple(sizes.tolist()), owner, previous, ends)
+
+
+def expected(
+    start: torch.Tensor,
+    transition: torch.Tensor,
+    likelihood: torch.Tensor,
+    offset: torch.Tensor,
+    log_density: Callable[[], torch.Tensor],
+    packed: Packed,
+) -> Expected:
+    """As `recursions.expected`."""
+    by_time = steps(packed, likelihood.device)
+    found = scaled(start, transition, likelihood[by_time.order], by_time)
+    if found is None:
+        found, offset = (
+            logarithmic(start, transition, log_density()[by_time.order], by_time),
+            offset.new_zeros(1),
+        )
+    parts, posterior, transitions = found
+    offset = offset if len(offset) == 1 else offset[by_time.order]
+    return Expected(by_time.log_likelihood(parts, offset), by_time.given(posterior), transitions)
+
+
+def filtered(
+    start: torch.Tensor,
+    transition: torch.Tensor,
+    likelihood: torch.Tensor,
+    offset: torch.Tensor,
+    log_density: Callable[[], torch.Tensor],
+    packed: Packed,
+    *,
+    dense: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `recursions.filtered`. dense: whether no state can be lost for good."""
+    by_time = steps(packed, likelihood.device)
+    ordered = likelihood[by_time.order]
+    alpha, scale = scaled_forward(start, transition, ordered, by_time.sizes)
+    sure = usable(scale)
+    if sure and not dense:
+        weights = ordered.div_(scale)
+        sure = certain(scaled_backward(transition, weights, by_time.sizes, torch.ones_like(weights)), alpha)
+    if sure:
+        offset = offset if len(offset) == 1 else offset[by_time.order]
+        return by_time.last(alpha), by_time.log_likelihood(scale.log().squeeze(1), offset)
+    log_alpha = log_forward(start.log(), transition.log(), log_density()[by_time.order], by_time)
+    return by_time.last(log_alpha).softmax(1), by_time.log_likelihood(log_parts(log_alpha, by_time))
 
 
 def scaled_forward(
@@ -33,8 +131,8 @@ def scaled_forward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """P(state | frames so far), (N, S), and the scale, (N, 1): P(frame | frames before) in `likelihood`'s units.
 
-    start: (S,), or (B, S) for each sequence. likelihood: (N, S) of each frame under each state, divided by anything
-    of the frame. sizes: of the time steps.
+    start: (S,). likelihood: (N, S) of each frame under each state, divided by anything of the frame. sizes: of the
+    time steps.
     """
     alpha = torch.empty_like(likelihood)
     scale = likelihood.new_empty(len(likelihood), 1)
@@ -71,22 +169,26 @@ def scaled_backward(
     return beta
 
 
+_Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""ln P(frame | frames before), (N,), in `likelihood`'s units; P(state | sequence), (N, S); transitions (S, S)."""
+
+
 def scaled(
-    start: torch.Tensor, transition: torch.Tensor, likelihood: torch.Tensor, packed: Packed
-) -> Expected | None:
+    start: torch.Tensor, transition: torch.Tensor, likelihood: torch.Tensor, by_time: Steps
+) -> _Found | None:
     """All that is expected, or None where numbers this small are lost in the dtype: then log space must do.
 
     `likelihood` is overwritten. What is lost is bounded: a state of probability below the smallest number at time t
     adds at most that number times its beta, so the result stands while that is far from the largest number.
     """
-    alpha, scale = scaled_forward(start, transition, likelihood, packed.sizes)
+    alpha, scale = scaled_forward(start, transition, likelihood, by_time.sizes)
     if not usable(scale):
         return None
-    beta = scaled_backward(transition, likelihood.div_(scale), packed.sizes, torch.ones_like(likelihood))
+    beta = scaled_backward(transition, likelihood.div_(scale), by_time.sizes, torch.ones_like(likelihood))
     if not certain(beta, alpha):
         return None
-    counts = summed_products(packed.before(alpha), likelihood[packed.sequences :])
-    return Expected(scale.log().squeeze(1), alpha.mul_(beta), counts.mul_(transition))
+    counts = summed_products(by_time.before(alpha), likelihood[by_time.sequences :])
+    return scale.log().squeeze(1), alpha.mul_(beta), counts.mul_(transition)
 
 
 def usable(scale: torch.Tensor) -> bool:
@@ -109,14 +211,14 @@ def certain(beta: torch.Tensor, alpha: torch.Tensor) -> bool:
 
 
 def log_forward(
-    log_start: torch.Tensor, log_transition: torch.Tensor, log_density: torch.Tensor, packed: Packed
+    log_start: torch.Tensor, log_transition: torch.Tensor, log_density: torch.Tensor, by_time: Steps
 ) -> torch.Tensor:
     """ln P(state, frames so far), (N, S)."""
     alpha = torch.empty_like(log_density)
     into = log_transition.t().contiguous()  # (to, from): the sum runs along memory
     before = None
     for now, emitted in zip(
-        alpha.split_with_sizes(packed.sizes), log_density.split_with_sizes(packed.sizes), strict=True
+        alpha.split_with_sizes(by_time.sizes), log_density.split_with_sizes(by_time.sizes), strict=True
     ):
         if before is None:
             torch.add(log_start, emitted, out=now)
@@ -127,11 +229,11 @@ def log_forward(
     return alpha
 
 
-def log_backward(log_transition: torch.Tensor, log_density: torch.Tensor, packed: Packed) -> torch.Tensor:
+def log_backward(log_transition: torch.Tensor, log_density: torch.Tensor, by_time: Steps) -> torch.Tensor:
     """ln P(frames after | state), (N, S)."""
     beta = torch.zeros_like(log_density)
     steps = list(
-        zip(beta.split_with_sizes(packed.sizes), log_density.split_with_sizes(packed.sizes), strict=True)
+        zip(beta.split_with_sizes(by_time.sizes), log_density.split_with_sizes(by_time.sizes), strict=True)
     )
     for (now, _), (after, emitted) in zip(reversed(steps[:-1]), reversed(steps[1:]), strict=True):
         now[: len(after)] = torch.logsumexp((after + emitted)[:, None] + log_transition, 2)
@@ -139,52 +241,58 @@ def log_backward(log_transition: torch.Tensor, log_density: torch.Tensor, packed
 
 
 def logarithmic(
-    start: torch.Tensor, transition: torch.Tensor, log_density: torch.Tensor, packed: Packed
-) -> Expected:
+    start: torch.Tensor, transition: torch.Tensor, log_density: torch.Tensor, by_time: Steps
+) -> _Found:
     """As `scaled`, with nothing lost, for S times the exponentials."""
     log_transition = transition.log()
-    alpha = log_forward(start.log(), log_transition, log_density, packed)
-    beta = log_backward(log_transition, log_density, packed)
+    alpha = log_forward(start.log(), log_transition, log_density, by_time)
+    beta = log_backward(log_transition, log_density, by_time)
     joint = alpha + beta
     total = joint.logsumexp(1, keepdim=True)  # the sequence's log-likelihood, found at every frame
     impossible = total == -math.inf
     posterior = (joint - total).masked_fill_(impossible, -math.inf).exp_()
     ahead = log_density + beta - total.masked_fill(impossible, 0.0)
     counts = torch.zeros_like(transition)
-    before, after = packed.before(alpha), ahead[packed.sequences :]
+    before, after = by_time.before(alpha), ahead[by_time.sequences :]
     block = max(1, _LOG_BLOCK // transition.numel())
     for at in range(0, len(before), block):
         left, right = before[at : at + block, :, None], after[at : at + block, None]
         counts += (left + right + log_transition).exp_().sum(0)
-    return Expected(log_parts(alpha, packed), posterior, counts)
+    return log_parts(alpha, by_time), posterior, counts
 
 
-def log_parts(log_alpha: torch.Tensor, packed: Packed) -> torch.Tensor:
+def log_parts(log_alpha: torch.Tensor, by_time: Steps) -> torch.Tensor:
     """ln P(frame | frames before), (N,), from ln P(state, frames so far)."""
     so_far = log_alpha.logsumexp(1)
     parts = so_far.clone()
-    parts[packed.sequences :] -= packed.before(so_far)
+    parts[by_time.sequences :] -= by_time.before(so_far)
     return parts.masked_fill_(so_far == -math.inf, -math.inf)
 
 
 def viterbi(
     start: torch.Tensor, transition: torch.Tensor, log_density: torch.Tensor, packed: Packed
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The most probable states of each sequence, (N,), and ln P(states, frames), (B,) in the given order."""
-    into = transition.t().log().contiguous()  # (to, from)
-    came_from = torch.zeros(log_density.shape, dtype=torch.long, device=log_density.device)
-    best = torch.empty_like(log_density)
+    """As `recursions.viterbi`."""
+    by_time = steps(packed, log_density.device)
+    into = (
+        transition.t().log().flip(1).contiguous()
+    )  # (to, from), the highest state first: so that it wins when equal
+    density = log_density[by_time.order]
+    came_from = torch.zeros(density.shape, dtype=torch.long, device=density.device)
+    best = torch.empty_like(density)
     before = None
-    origins = came_from.split_with_sizes(packed.sizes)
-    bests = best.split_with_sizes(packed.sizes)
-    for now, origin, emitted in zip(bests, origins, log_density.split_with_sizes(packed.sizes), strict=True):
+    origins = came_from.split_with_sizes(by_time.sizes)
+    bests = best.split_with_sizes(by_time.sizes)
+    for now, origin, emitted in zip(bests, origins, density.split_with_sizes(by_time.sizes), strict=True):
         if before is None:
             torch.add(start.log(), emitted, out=now)
         else:
-            torch.max(before[: len(now), None] + into, 2, out=(now, origin))
+            torch.max(before[: len(now)].flip(1)[:, None] + into, 2, out=(now, origin))
             now.add_(emitted)
         before = now
-    return _traced(bests, origins), packed.last(best).amax(1)
+    came_from.neg_().add_(density.shape[1] - 1)
+    path = by_time.given(_traced(bests, origins))
+    return path, by_time.last(best).amax(1).double()
 
 
 def _traced(bests: Sequence[torch.Tensor], origins: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -21,11 +21,10 @@ from zoo.datasets.material import Passes
 from zoo.errors import DataError, UsageError, ZooWarning
 from zoo.modality.sequence import SequenceControls
 from zoo.noise import Noise
-from zoo_classic import forward_backward as recursion
-from zoo_classic import hmm_start
-from zoo_classic import long_sequences as pieces
+from zoo_classic import hmm_start, recursions
 from zoo_classic.denormals import flushed
 from zoo_classic.emissions import Categorical, Poisson, Seen, require_rows_sum_to_one
+from zoo_classic.forward_backward import Expected
 from zoo_classic.gaussian_emissions import Gaussian
 from zoo_classic.hmm_config import HMMConfig
 from zoo_classic.hmm_draw import continued
@@ -42,7 +41,6 @@ _EMISSIONS: dict[str, type[Categorical | Gaussian | Poisson]] = {
     "poisson": Poisson,
 }
 _EMPTY = 1e-3  # expected frames, with fewer of which nothing is left to learn a state from
-_DENSE = 1e-30  # transitions all above this: no state is ever lost for good
 
 
 class HMM(nn.Module):
@@ -179,17 +177,17 @@ class HMM(nn.Module):
         emitted: torch.Tensor | None = None
         measured = first.new_zeros(2)  # the sum of log-likelihoods, and frames
         for packed, seen in passes:
-            expected, log_likelihood = self._expected(packed, seen)
-            if not math.isfinite(log_likelihood):
-                raise DataError(
-                    "a sequence has probability 0 under the parameters the fit starts from",
-                    hint="start from the data, or from parameters above 0 wherever the data may go",
-                )
-            first += expected.posterior[: packed.sequences].sum(0)
+            expected = self._expected(packed, seen)
+            self._require_possible(
+                expected.log_likelihood, packed, "under the parameters the fit starts from"
+            )
+            starts = packed.starts[:-1].to(expected.posterior.device)
+            first += expected.posterior.index_select(0, starts).sum(0)
             changes += expected.transitions
             part = self.emissions.statistics(seen, expected.posterior).double()
             emitted = part if emitted is None else emitted + part
-            measured += measured.new_tensor((log_likelihood, len(packed.owner)))
+            frames = expected.log_likelihood.new_tensor([len(expected.posterior)])
+            measured += torch.cat((expected.log_likelihood.sum(0, keepdim=True), frames))
         if emitted is None:  # a share without sequences
             emitted = self._nothing(passes)
         parts = (first, changes, emitted, measured)
@@ -209,25 +207,32 @@ class HMM(nn.Module):
             "empty_states": float((first + changes.sum(0) < _EMPTY).sum()),
         }
 
-    def _expected(self, packed: Packed, seen: Seen) -> tuple[recursion.Expected, float]:
-        """Scaled where that is right, else in log space; with the sum of the log-likelihoods."""
-        likelihood, offset = self.emissions.likelihood(seen)
-        expected: recursion.Expected | None = None
-        if pieces.worthwhile(packed, self.config.states):
-            expected = pieces.scaled(self.start, self.transition, likelihood, packed)
-        if expected is None:
-            expected = recursion.scaled(self.start, self.transition, likelihood, packed)
-        if expected is None:
-            expected = recursion.logarithmic(
-                self.start, self.transition, self.emissions.log_density(seen), packed
+    def _expected(self, packed: Packed, seen: Seen, *, transitions: bool = True) -> Expected:
+        likelihood = self.emissions.likelihood(seen)
+        return recursions.expected(
+            self.start,
+            self.transition,
+            likelihood,
+            lambda: self.emissions.log_density(seen),
+            packed,
+            transitions=transitions,
+        )
+
+    def _require_possible(self, log_likelihood: torch.Tensor, packed: Packed, what: str) -> None:
+        """Raises DataError for the first of packed sequences whose log-likelihood, (B,), is minus infinity."""
+        impossible = (log_likelihood == -math.inf).nonzero().flatten().tolist()
+        if impossible:
+            number = min(map(packed.number, impossible))
+            raise DataError(
+                f"sequence {number} has probability 0 {what}",
+                hint="it has a frame or a step that the model excludes: leave it out, or fit with "
+                "emission_prior and transition_prior above 0",
             )
-            return expected, float(expected.log_likelihood.double().sum())
-        return expected, float((expected.log_likelihood.double() + offset).sum())
 
     def _nothing(self, passes: SeenPasses) -> torch.Tensor:
         """The emissions' statistics of no frames at all."""
         packed, seen = passes.one()
-        none = torch.zeros(len(packed.owner), self.config.states).to(self.start)
+        none = torch.zeros(len(packed.frames), self.config.states).to(self.start)
         return self.emissions.statistics(seen, none).double()
 
     def _maximise(self, first: torch.Tensor, changes: torch.Tensor) -> None:
@@ -245,51 +250,57 @@ class HMM(nn.Module):
     # What a fitted model tells
 
     @torch.no_grad()
-    @flushed()
     def log_prob(self, batch: Batch) -> torch.Tensor:
         """ln P(sequence), (B,), in nats, float64; minus infinity where it is impossible."""
         out = torch.empty(len(batch["lengths"]), dtype=torch.float64, device=self.start.device)
         for packed, seen in self._seen(batch):
-            _, parts = self._filtered(packed, seen)
-            out[packed.rows] = packed.per_sequence(parts.double())
+            packed.placed(self._filtered(packed, seen)[1], out)
         return out
 
     @torch.no_grad()
-    @flushed()
     def posterior(self, batch: Batch) -> torch.Tensor:
-        """P(state at t | sequence), (B, T, S); 0 after a sequence's end."""
+        """P(state at t | sequence), (B, T, S); 0 after a sequence's end.
+
+        Raises DataError for a sequence that is impossible.
+        """
         out = self.start.new_zeros(*batch["values"].shape[:2], self.config.states)
         for packed, seen in self._seen(batch):
-            expected, _ = self._expected(packed, seen)
-            out[packed.rows, : len(packed.sizes)] = packed.padded(expected.posterior)
+            expected = self._expected(packed, seen, transitions=False)
+            self._require_possible(
+                expected.log_likelihood, packed, "under the model: its states have no posterior"
+            )
+            packed.unpacked(expected.posterior, out)
         return out
 
     @torch.no_grad()
     def viterbi(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The most probable states, (B, T), -1 after a sequence's end; and ln P(states, sequence), (B,)."""
+        """The most probable states, (B, T), -1 after a sequence's end; and ln P(states, sequence), (B,), float64.
+
+        Raises DataError for a sequence that is impossible.
+        """
         rows, length = batch["values"].shape[:2]
         paths = torch.full((rows, length), -1, device=self.start.device)
-        values = torch.empty(rows, dtype=self.start.dtype, device=self.start.device)
+        values = torch.empty(rows, dtype=torch.float64, device=self.start.device)
         for packed, seen in self._seen(batch):
             density = self.emissions.log_density(seen)
-            path, values[packed.rows] = recursion.viterbi(self.start, self.transition, density, packed)
-            paths[packed.rows, : len(packed.sizes)] = packed.padded(path, -1)
+            path, value = recursions.viterbi(self.start, self.transition, density, packed)
+            self._require_possible(value, packed, "under the model: no states lead to it")
+            packed.placed(value, values)
+            packed.unpacked(path, paths)
         return paths, values
 
     @torch.no_grad()
-    @flushed()
     def predict_next(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """For the frame after each sequence: P(its state), (B, S), and what is expected.
 
-        That is the mean frame, (B, D), or P(symbol), (B, V), where emissions are categorical.
+        That is the mean frame, (B, D), or P(symbol), (B, V), where emissions are categorical. Raises DataError for a
+        sequence that is impossible.
         """
         states = self.start.new_empty(len(batch["lengths"]), self.config.states)
         for packed, seen in self._seen(batch):
-            filtered, _ = self._filtered(packed, seen)
-            states[packed.rows] = packed.last(filtered) @ self.transition
-        impossible = states.isnan().any(1).nonzero().flatten().tolist()
-        if impossible:
-            raise DataError(f"sequence {impossible[0]} has probability 0, so that nothing can follow it")
+            last, log_likelihood = self._filtered(packed, seen)
+            self._require_possible(log_likelihood, packed, "under the model: nothing can follow it")
+            packed.placed(last @ self.transition, states)
         return states, states @ self.emissions.mean()
 
     def sample(
@@ -321,23 +332,11 @@ class HMM(nn.Module):
             yield packed, self.emissions.see(packed, shift)
 
     def _filtered(self, packed: Packed, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
-        """P(state | frames so far), (N, S), and ln P(frame | frames before), (N,)."""
-        likelihood, offset = self.emissions.likelihood(seen)
-        dense = bool(self.transition.min() > _DENSE)
-        if dense and pieces.worthwhile(packed, self.config.states):
-            found = pieces.filtered(self.start, self.transition, likelihood, packed)
-            if found is not None:
-                return found[0], found[1].log().squeeze(1) + offset
-        alpha, scale = recursion.scaled_forward(self.start, self.transition, likelihood, packed.sizes)
-        if recursion.usable(scale) and (dense or self._certain(likelihood.div_(scale), packed, alpha)):
-            return alpha, scale.log().squeeze(1) + offset
-        density = self.emissions.log_density(seen)
-        log_alpha = recursion.log_forward(self.start.log(), self.transition.log(), density, packed)
-        return log_alpha.softmax(1), recursion.log_parts(log_alpha, packed)
-
-    def _certain(self, weights: torch.Tensor, packed: Packed, alpha: torch.Tensor) -> bool:
-        beta = recursion.scaled_backward(self.transition, weights, packed.sizes, torch.ones_like(weights))
-        return recursion.certain(beta, alpha)
+        """P(state of the last frame | frames), (B, S), and ln P(sequence), (B,), of packed sequences."""
+        likelihood = self.emissions.likelihood(seen)
+        return recursions.filtered(
+            self.start, self.transition, likelihood, lambda: self.emissions.log_density(seen), packed
+        )
 
     def _most_frames(self) -> int:
         columns = self.config.columns if self.config.emissions != "categorical" else 1

@@ -91,7 +91,7 @@ def warn_of_few(model: HMM, data: Passes, packed: Packed) -> None:
     matrices = {"full": config.states * config.mixtures, "tied": 1}.get(config.covariance, 0)
     if config.emissions != "gaussian" or not matrices or packed.sequences < data.rows:
         return
-    frames, numbers = len(packed.owner), config.columns * (config.columns + 1) // 2
+    frames, numbers = len(packed.frames), config.columns * (config.columns + 1) // 2
     if frames < numbers * matrices:
         each = f", {frames // matrices} for each of {matrices} Gaussians," if matrices > 1 else ""
         warnings.warn(
@@ -107,16 +107,15 @@ def some(data: Passes, noise: Noise, device: torch.device) -> Packed:
     """Some sequences of the data, the same in every process."""
     batch = data.some(_SEQUENCES, noise)
     values, lengths = checked(batch)
-    values = values.to(device)
+    values, lengths = values.to(device), lengths.cpu()
     fits = int((lengths.cumsum(0) <= _FRAMES).sum())
     count = max(1, fits)
     lengths = lengths[:count]
     longest = int(lengths.max())
-    rows = torch.arange(count, device=values.device)
-    return pack(values[:count, :longest], lengths, rows, origin=batch.get("origin"))
+    return pack(values[:count, :longest], lengths, origin=batch.get("origin"))
 
 
 def _parts(packed: Packed, states: int) -> torch.Tensor:
     """Each sequence cut into `states` parts of equal length: the part of each frame, (N,)."""
-    lengths = torch.bincount(packed.owner, minlength=packed.sequences)
-    return packed.time() * states // lengths[packed.owner]
+    parts = packed.time() * states // torch.tensor(packed.lengths)[packed.owner()]
+    return parts.to(packed.frames.device)

@@ -1,86 +1,76 @@
-"""Sequences of unequal length without padding: the frames of one time step of all sequences stand side by side.
+"""Sequences of unequal length without padding: end to end, the longest first.
 
-Sequences are sorted by falling length, so that at time t the first sizes[t] of them still run. A recursion over time
-then works on contiguous slices, and what concerns all frames at once is one matrix of N frames.
+What concerns all frames at once is one matrix of N frames, and each sequence is a slice of it.
 """
 
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from zoo.errors import DataError
-from zoo_classic.frame_sums import sums_by
 
 
 @dataclass(frozen=True)
 class Packed:
     """B sequences with N frames in all.
 
-    frames: (N, ...), by time and then by sequence. sizes: sequences that have a frame at each time, falling.
-    order: (B,) which of the given sequences each one is. owner: (N,) the sequence, as sorted, of each frame.
-    previous: (N - B,) for each frame but the first ones, where the frame before it in its sequence stands.
-    rows: (B,) the number in its batch of each given sequence. first: the batch's first number in the data.
-    origin: (., 2), of the batch's sequences: which one of the data each is of, and where in that it begins; None when
-    the batch does not say.
+    frames: (N, ...), sequence after sequence. lengths: of each, falling. rows: the number in its batch of each.
+    first: the batch's first number in the data. origin: (., 2), of the batch's sequences: which one of the data each
+    is of, and where in that it begins; None when the batch does not say.
     """
 
     frames: torch.Tensor
-    sizes: tuple[int, ...]
-    order: torch.Tensor
-    owner: torch.Tensor
-    previous: torch.Tensor
-    rows: torch.Tensor
+    lengths: tuple[int, ...]
+    rows: tuple[int, ...]
     first: int = 0
     origin: torch.Tensor | None = None
 
     @property
     def sequences(self) -> int:
-        return self.sizes[0]
+        return len(self.lengths)
 
-    def before(self, table: torch.Tensor) -> torch.Tensor:
-        """The rows of (N, ...) that precede frames B .. N - 1: a view where all sequences are of one length."""
-        if self.sizes[-1] == self.sizes[0]:
-            return table[: len(table) - self.sizes[0]]
-        return table.index_select(0, self.previous)
-
-    def per_sequence(self, values: torch.Tensor) -> torch.Tensor:
-        """Sums (N,) over each sequence: (B,), in the order in which the sequences were given."""
-        sums = sums_by(self.owner, values, self.sequences)
-        return torch.empty_like(sums).index_copy_(0, self.order, sums)
-
-    def last(self, table: torch.Tensor) -> torch.Tensor:
-        """The rows of (N, ...) of each sequence's last frame: (B, ...), in the given order."""
-        steps = torch.tensor([0, *itertools.accumulate(self.sizes)], device=self.order.device)
-        counts = torch.bincount(self.owner, minlength=self.sequences)  # lengths, as sorted
-        at = steps[counts - 1] + torch.arange(self.sequences, device=self.order.device)
-        return table.new_empty((self.sequences, *table.shape[1:])).index_copy_(0, self.order, table[at])
+    @functools.cached_property
+    def starts(self) -> torch.Tensor:
+        """(B + 1,) where each sequence begins, and N; on the CPU."""
+        return torch.tensor([0, *itertools.accumulate(self.lengths)])
 
     def place(self, at: int) -> tuple[int, int]:
         """The number in the data of the sequence that frame `at` belongs to, and its time there."""
-        time = bisect.bisect_right(list(itertools.accumulate(self.sizes)), at)
-        row = int(self.rows[self.order[self.owner[at]]])
+        sequence = bisect.bisect_right(self.starts.tolist(), at) - 1
+        time = at - int(self.starts[sequence])
+        row = self.rows[sequence]
         if self.origin is None:
             return self.first + row, time
         number, begins = self.origin[row].tolist()
         return number, begins + time
 
-    def time(self) -> torch.Tensor:
-        """(N,) the time of each frame, from 0."""
-        sizes = torch.tensor(self.sizes, device=self.owner.device)
-        return torch.repeat_interleave(torch.arange(len(self.sizes), device=self.owner.device), sizes)
+    def number(self, sequence: int) -> int:
+        """The number in the data of one of these."""
+        return self.place(int(self.starts[sequence]))[0]
 
-    def padded(self, table: torch.Tensor, fill: float = 0) -> torch.Tensor:
-        """(N, ...) as (B, T, ...) in the given order, `fill` after a sequence's end."""
-        out = table.new_full((self.sequences, len(self.sizes), *table.shape[1:]), fill)
-        out[self.order[self.owner], self.time()] = table
-        return out
+    def owner(self) -> torch.Tensor:
+        """(N,) which of these sequences each frame is of; on the CPU."""
+        return torch.repeat_interleave(torch.tensor(self.lengths))
+
+    def time(self) -> torch.Tensor:
+        """(N,) the time of each frame, from 0; on the CPU."""
+        return torch.arange(int(self.starts[-1])) - self.starts[self.owner()]
+
+    def placed(self, values: torch.Tensor, out: torch.Tensor) -> None:
+        """Write (B, ...), of each sequence, to the sequences' rows of (., ...)."""
+        out.index_copy_(0, torch.tensor(self.rows, device=out.device), values)
+
+    def unpacked(self, table: torch.Tensor, out: torch.Tensor) -> None:
+        """Write (N, ...) to where each sequence of the batch begins in (., T, ...)."""
+        for row, part in zip(self.rows, table.split_with_sizes(self.lengths), strict=True):
+            out[row, : len(part)] = part
 
 
 def checked(batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,34 +88,22 @@ def checked(batch: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         )
     if not len(lengths):
         raise DataError("there are no sequences")
-    wrong = ((lengths < 1) | (lengths > values.shape[1])).nonzero().flatten().tolist()
-    if wrong:
-        raise DataError(
-            f"sequence {wrong[0]} has length {int(lengths[wrong[0]])}, but must have 1 to {values.shape[1]} frames",
-            hint="leave empty sequences out",
-        )
+    for number, length in enumerate(lengths.tolist()):
+        if not 1 <= length <= values.shape[1]:
+            raise DataError(
+                f"sequence {number} has length {length}, but must have 1 to {values.shape[1]} frames",
+                hint="leave empty sequences out",
+            )
     return values, lengths
 
 
 def pack(
-    values: torch.Tensor,
-    lengths: torch.Tensor,
-    rows: torch.Tensor,
-    first: int = 0,
-    origin: torch.Tensor | None = None,
+    values: torch.Tensor, lengths: torch.Tensor, first: int = 0, origin: torch.Tensor | None = None
 ) -> Packed:
-    """values (B, T, ...), lengths (B,), as `checked` returns them; rows, first, origin: see `Packed`."""
-    made = pack_padded_sequence(values, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    sizes = made.batch_sizes
-    order = made.sorted_indices
-    assert order is not None  # of sequences that torch sorted
-    device = values.device
-    starts = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
-    owner = torch.arange(len(made.data)) - starts
-    running = int(sizes[0])
-    previous = starts[running:] - torch.repeat_interleave(sizes[:-1], sizes[1:]) + owner[running:]
-    steps = tuple(sizes.tolist())
-    return Packed(made.data, steps, order, owner.to(device), previous.to(device), rows, first, origin)
+    """All of values (B, T, ...), lengths (B,), as `checked` returns them; first, origin: see `Packed`."""
+    told = lengths.tolist()
+    order = sorted(range(len(told)), key=lambda row: -told[row])
+    return _part(values, told, order, first, origin)
 
 
 def packs(
@@ -137,22 +115,21 @@ def packs(
     device: where they are wanted; where they are when None.
     """
     values, lengths = checked(batch)
-    values, lengths, origin = values.to(device or values.device), lengths.cpu(), batch.get("origin")
-    order = torch.argsort(lengths, descending=True, stable=True)
+    values, told, origin = values.to(device or values.device), lengths.tolist(), batch.get("origin")
     group: list[int] = []
     frames = 0
-    for at, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
-        if group and frames + length > most_frames:
-            yield _part(values, lengths, group, first, origin)
+    for row in sorted(range(len(told)), key=lambda row: -told[row]):
+        if group and frames + told[row] > most_frames:
+            yield _part(values, told, group, first, origin)
             group, frames = [], 0
-        group.append(at)
-        frames += length
-    yield _part(values, lengths, group, first, origin)
+        group.append(row)
+        frames += told[row]
+    yield _part(values, told, group, first, origin)
 
 
 def _part(
-    values: torch.Tensor, lengths: torch.Tensor, group: list[int], first: int, origin: torch.Tensor | None
+    values: torch.Tensor, lengths: list[int], rows: list[int], first: int, origin: torch.Tensor | None
 ) -> Packed:
-    rows = torch.tensor(group, device=values.device)
-    some = lengths[group]
-    return pack(values[rows, : int(some.max())], some, rows, first, origin)
+    parts = [values[row, : lengths[row]] for row in rows]
+    frames = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return Packed(frames, tuple(lengths[row] for row in rows), tuple(rows), first, origin)

@@ -43,7 +43,7 @@ class SeenPasses:
         kept: list[tuple[Packed, Seen]] = []
         taken = 0
         for packed, seen in self._read():
-            taken += sum(table.nbytes for table in (seen.features, packed.owner, packed.previous))
+            taken += seen.features.nbytes
             self._too_large = self._too_large or taken > _MOST_BYTES
             if self._too_large:
                 kept.clear()
