@@ -68,7 +68,7 @@ def test_a_tables_columns_are_matched_by_name():
 
 def test_a_data_frames_columns_are_matched_by_name():
     rows = np.array([[99.9, 11.0], [100.1, 8.0]])
-    frame = SimpleNamespace(columns=["y", "x"], to_numpy=lambda: rows)
+    frame = pytest.importorskip("pandas").DataFrame(rows, columns=["y", "x"])
     assert model().log_prob(frame) == model().log_prob(rows[:, ::-1].copy())
 
 

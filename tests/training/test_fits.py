@@ -118,6 +118,32 @@ def test_a_fit_ends_by_itself_when_it_has_converged_and_is_then_finished(table, 
     assert checkpoint.newest(begun.folder).notes["converged"] is True
 
 
+def test_a_fit_whose_steps_are_done_before_it_has_converged_says_so(table, tmp_path, capsys):
+    words = ["train", "gmm", "--data", str(table), "--device", "cpu", "--quiet", *OVERLAPPING[:2]]
+    assert main([*words, "--steps", "2", "-o", str(tmp_path / "short")]) == 0
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "warning: the fit has not converged after 2 steps: give it more, such as plan.steps=4, "
+        "or a larger config.tolerance"
+    ]
+    assert ": 2 steps, not converged, held out" in said.out
+    assert main([*words, "--steps", "500", "-o", str(tmp_path / "long")]) == 0
+    said = capsys.readouterr()
+    assert (said.err, ", converged, held out" in said.out) == ("", True)
+    network = GMM(GMMConfig(2, 3))
+    with pytest.warns(zoo.errors.ZooWarning, match="has not converged after 1 step:"):
+        list(zoo.train(network, blobs(), FitPlan(steps=1), device="cpu"))
+    list(zoo.train(network, blobs(), FitPlan(steps=1, until_converged=False), device="cpu"))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_from_python_a_row_that_is_not_finite_is_refused_before_the_first_step(bad):
+    rows = blobs()
+    rows[7, 1] = bad
+    with pytest.raises(DataError, match=rf"row 7, column 1 \(from 0\) is {bad}, not a finite number"):
+        zoo.train(GMM(GMMConfig(2, 3)), rows, device="cpu")
+
+
 def test_the_plan_decides_whether_convergence_ends_a_fit(table, tmp_path):
     begun = fitted(table, tmp_path / "run", {**WHOLE, "tolerance": 1.0}, steps=12)
     assert begun.learner.step == 12
@@ -359,7 +385,11 @@ def test_from_python_a_chain_is_fitted_to_what_it_scores(lines, tmp_path):
     model = zoo.load(str(done(chain(lines, tmp_path / "run")).folder), device="cpu")
     texts = ["".join(model.format.symbols)] * 3
     before = sum(model.log_prob(texts))
-    list(zoo.train(model, texts, zoo.FitPlan(steps=3), device="cpu"))
+    with pytest.warns(
+        zoo.errors.ZooWarning,
+        match="not converged after 3 steps: give it more, such as plan.steps=6",
+    ):
+        list(zoo.train(model, texts, zoo.FitPlan(steps=3), device="cpu"))
     assert sum(model.log_prob(texts)) > before
     with pytest.raises(UsageError, match="data is a list, but must be rows"):
         next(zoo.train(model.network, texts, device="cpu"))

@@ -19,11 +19,11 @@ from zoo.datasets.passes import ALONE, Team
 from zoo.datasets.sequence_passes import SequencePasses
 from zoo.datasets.table_columns import numbered, unscaled
 from zoo.errors import CapabilityError, UsageError, WeightsError
-from zoo.modality import sequence_format
+from zoo.modality import data_frames, sequence_format
 from zoo.modality.sequence import SequenceControls
 from zoo.modality.sequence_batches import BATCH_SIZE, batch, batches, dtype_of, log_likelihoods
 from zoo.modality.sequence_format import Format, Given, folded
-from zoo.modality.sequence_samples import Drawn, SequenceSample
+from zoo.modality.sequence_samples import SEQUENCE, Drawn, SequenceSample
 from zoo.modality.text import TextPiece, TextSample
 from zoo.model import Model
 from zoo.nn.padding import Batch
@@ -217,7 +217,11 @@ class SequenceModel(Model):
         return [found[number] for number in range(len(encoded))]
 
     def passes(self, sequences: Any, team: Team = ALONE) -> SequencePasses:
-        """What a fit of the network goes through; sequences, and what is raised, are those of `log_prob`."""
+        """What a fit of the network goes through; sequences, and what is raised, are those of `log_prob`.
+
+        A model whose columns have no names yet, as `zoo.build` makes it, takes those of a data frame.
+        """
+        self._take_names(sequences)
         encoded = self.encoded(sequences)
         lengths = np.array([len(one) for one in encoded], np.int64)
         form = replace(self.format, columns=unscaled(self.format.names))  # they are scaled already
@@ -256,16 +260,36 @@ class SequenceModel(Model):
         return text.split()
 
     def _several(self, given: Any) -> list[Given]:
-        if isinstance(given, torch.Tensor):
-            given = given.cpu().numpy()
+        if data_frames.is_frame(given):
+            return self._of_frame(given)
+        given = _array(given)
         if isinstance(given, str) or (isinstance(given, np.ndarray) and given.ndim < 3):
             return [given]
-        return [one.cpu().numpy() if isinstance(one, torch.Tensor) else one for one in given]
+        found: list[Given] = []
+        for one in given:
+            found += self._of_frame(one) if data_frames.is_frame(one) else [_array(one)]
+        return found
+
+    def _of_frame(self, frame: Any) -> list[Given]:
+        return data_frames.sequences(frame, None if self.format.symbols is not None else self.names)
+
+    def _take_names(self, given: Any) -> None:
+        """Those of a data frame, or of the first of several, in place of numbers for names."""
+        first = given[0] if isinstance(given, list) and given else given
+        if not data_frames.is_frame(first) or sequence_format.FILE in self.files or self.symbols is not None:
+            return
+        names = tuple(name for name in data_frames.names_of(first) if name != SEQUENCE)
+        if len(names) == len(self.names) and self.names == _unnamed(len(names)):
+            object.__setattr__(self, "format", replace(self.format, columns=unscaled(names)))
 
     def _encoded_prompt(self, given: Any) -> tuple[Batch | None, Drawn | None]:
         """For the network, and as a person gets it back; None for nothing to go on from."""
-        if isinstance(given, torch.Tensor):
-            given = given.cpu().numpy()
+        if data_frames.is_frame(given):
+            several = self._of_frame(given)
+            if len(several) != 1:
+                raise UsageError(f"the prompt is {len(several)} sequences, but must be one")
+            given = several[0]
+        given = _array(given)
         if given is None or not len(given):
             return None, None
         encoded = self.format.encode(given, what="the prompt", goes_on=True)
@@ -310,6 +334,18 @@ class SequenceModel(Model):
         return method
 
 
+def _array(given: Any) -> Any:
+    """A tensor, or a column of a data frame, as an array; what is neither, as it is."""
+    if isinstance(given, torch.Tensor):
+        return given.cpu().numpy()
+    return given.to_numpy() if callable(getattr(given, "to_numpy", None)) else given
+
+
+def _unnamed(columns: int) -> tuple[str, ...]:
+    """The names of a frame's numbers where none are known."""
+    return ("value",) if columns == 1 else numbered(columns)
+
+
 def opened(found: Target, network: nn.Module, files: dict[str, Path]) -> SequenceModel:
     """The model of a sequence family's network, with the format that its files say.
 
@@ -321,7 +357,7 @@ def opened(found: Target, network: nn.Module, files: dict[str, Path]) -> Sequenc
         _require_fit(found, read)
     else:
         columns = int(getattr(found.config, "columns", 1))
-        read = Format(None, unscaled(("value",) if columns == 1 else numbered(columns)))
+        read = Format(None, unscaled(_unnamed(columns)))
     return SequenceModel(
         found.name, found.family, found.config, network, files, found.entry, found.revision, format=read
     )

@@ -15,13 +15,13 @@ from zoo.datasets.table_columns import (
     COLUMNS,
     Columns,
     ImageShape,
-    few,
     numbered,
     read_columns,
     unscaled,
 )
 from zoo.datasets.table_files import Table
 from zoo.errors import CapabilityError, DataError, WeightsError
+from zoo.modality import data_frames
 from zoo.modality.table import TableControls, assignments
 from zoo.model import Model
 from zoo.noise import Noise
@@ -183,18 +183,30 @@ class TableModel(Model):
         return (together.double() if together.is_floating_point() else together).numpy()
 
     def passes(self, items: Any, team: Team | None = None) -> RowPasses:
-        """What a fit of the network goes through; items, and what is raised, are those of `log_prob`."""
+        """What a fit of the network goes through; items, and what is raised, are those of `log_prob`.
+
+        A model whose columns have no names yet, as `zoo.build` makes it, takes those of a data frame.
+        """
         from zoo.datasets.passes import ALONE, RowPasses
 
-        layout, dtype = self.layout, _weight(self.network).dtype
+        dtype = _weight(self.network).dtype
+        if data_frames.is_frame(items):
+            self._take_names(data_frames.names_of(items))
         rows = self.matched(items)
+        for first in range(0, len(rows), BATCH_SIZE):
+            self._finite(rows, slice(first, first + BATCH_SIZE))
+        layout = self.layout
         return RowPasses(rows, team or ALONE, mean=layout.mean, scale=layout.scale, dtype=dtype)
+
+    def _take_names(self, names: tuple[str, ...]) -> None:
+        if COLUMNS not in self.files and self.columns == numbered(len(names)):
+            object.__setattr__(self, "layout", unscaled(names))  # fitted in place, names and all
 
     def matched(self, items: Any) -> np.ndarray:
         """Rows (N, D) with the model's columns, in its order. Raises DataError for rows that are not the model's."""
-        if hasattr(items, "columns") and hasattr(items, "to_numpy"):
-            items = Table(tuple(map(str, items.columns)), items.to_numpy())
-        if isinstance(items, Table):
+        if data_frames.is_frame(items):
+            rows = data_frames.values(items, self.columns)
+        elif isinstance(items, Table):
             places = self.places(items.names, "the table")
             rows = items.values
             rows = rows if places == list(range(rows.shape[1])) else rows[:, places]
@@ -212,16 +224,7 @@ class TableModel(Model):
 
     def places(self, names: Sequence[str], of: str) -> list[int]:
         """Where each of the model's columns is among others. Raises DataError naming those that are missing."""
-        at = {name.strip(): place for place, name in enumerate(names)} | {
-            name: place for place, name in enumerate(names)
-        }
-        missing = tuple(name for name in self.columns if name not in at and name.strip() not in at)
-        if missing:
-            named = "the column" if len(missing) == 1 else "the columns"
-            raise DataError(
-                f"{of} has no {named.removeprefix('the ')} {few(missing)}; it has {few(tuple(names))}"
-            )
-        return [at.get(name, at.get(name.strip(), -1)) for name in self.columns]
+        return data_frames.places(self.columns, names, of)
 
     def _finite(self, rows: np.ndarray, which: slice) -> np.ndarray:
         part = np.asarray(rows[which], np.float64)

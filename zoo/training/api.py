@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from zoo.datasets import reading
 from zoo.datasets.arrays import ArrayRows, Selection
 from zoo.datasets.material import Material, Passes, Rows
 from zoo.datasets.passes import RowPasses, Team
-from zoo.errors import UsageError
+from zoo.errors import DataError, UsageError, ZooWarning
+from zoo.modality import data_frames
 from zoo.modality.sequence_model import SequenceModel
 from zoo.modality.table_model import TableModel
 from zoo.model import Model
@@ -26,10 +28,12 @@ from zoo.training.loop import train as loop
 from zoo.training.plan import FitPlan, Plan
 from zoo.training.step import Step
 
+_ROWS_LOOKED_AT = 65_536  # together
+
 
 def train(
     model: Model | nn.Module,
-    data: str | Path | Rows | torch.Tensor | np.ndarray,
+    data: Any,
     plan: Plan | FitPlan | None = None,
     *,
     evaluate: Evaluate | None = None,
@@ -40,11 +44,13 @@ def train(
     model: what `zoo.load` or `zoo.build` returned, or any `zoo.protocols.Trainable` or `Fittable` module.
     data: a name or path as for `zoo train --data`, which needs a zoo model with the files beside its weights; rows
     (see `zoo.datasets.material.Rows`), or for a fit `Passes`; or an array of rows, whose first dimension counts them.
-    A fit of a table or sequence model takes what its `log_prob` does, in the data's own units.
+    A data frame (of pandas, polars) is an array of its columns in order. A fit of a table or sequence model takes
+    what its `log_prob` does, in the data's own units: columns of a data frame by name.
     plan: a `Plan`, or for a fit a `FitPlan`; each with its defaults when left out.
     evaluate: network -> {name: value}, asked as the plan says; by default, for data by name, the measure on its
     held-out part. After the last step the model has the plan's average, if there is one, and can sample again.
     Raises UsageError and DataError at once, before a step is asked for; TrainingError as `zoo.training.loop.train`.
+    Warns of a fit that has not converged after its plan's last step.
     """
     network: Any = model.network if isinstance(model, Model) else model
     if callable(getattr(network, "fit", None)) and not callable(getattr(network, "loss", None)):
@@ -92,28 +98,60 @@ def _fitted(
         passes = _of_array(data, network, team)
     fitter = Fitter(network, plan)
     fitter.plan = fitter.counted(passes)
-    return fit(fitter, passes, evaluate)
+    return _told(fitter, fit(fitter, passes, evaluate))
+
+
+def _told(fitter: Fitter, steps: Iterator[Step]) -> Iterator[Step]:
+    """The steps, and a warning after the last when it has not converged."""
+    yield from steps
+    if fitter.unfinished:
+        warnings.warn(fitter.unfinished, ZooWarning, stacklevel=3)
 
 
 def _of_array(data: Any, network: nn.Module, team: Team) -> RowPasses:
     """Rows as a bare module takes them."""
-    array = data.numpy(force=True) if isinstance(data, torch.Tensor) else data
+    array = _array(data)
     if not isinstance(array, np.ndarray) or array.ndim != 2:
         said = f"has shape {array.shape}" if isinstance(array, np.ndarray) else f"is a {type(array).__name__}"
         raise UsageError(
             f"data {said}, but must be rows (N, D)",
             hint="sequences are given as passes over them, such as zoo_classic.sequences.SequencePasses",
         )
+    _require_finite(array)
     return RowPasses(array, team, dtype=next(network.parameters()).dtype)
+
+
+def _array(data: Any) -> Any:
+    """A tensor or a data frame as an array; what is neither, as it is."""
+    if isinstance(data, torch.Tensor):
+        return data.numpy(force=True)
+    return data_frames.values(data) if data_frames.is_frame(data) else data
+
+
+def _require_finite(array: np.ndarray) -> None:
+    """Raises DataError for the first value that is not a finite number."""
+    for first in range(0, len(array) if array.dtype.kind == "f" else 0, _ROWS_LOOKED_AT):
+        bad = np.argwhere(~np.isfinite(array[first : first + _ROWS_LOOKED_AT]))
+        if len(bad):
+            row, *place = bad[0].tolist()
+            where = f"row {first + row}" + (f", column {place[0]}" if len(place) == 1 else f" at {place}")
+            value = array[(first + row, *place)]
+            raise DataError(
+                f"{where} (from 0) is {value}, not a finite number",
+                hint="leave such rows out, or fill the gaps",
+            )
 
 
 def _rows(
     model: Model | nn.Module, network: nn.Module, data: Any, plan: Plan
 ) -> tuple[Rows, Evaluate | None]:
-    if isinstance(data, torch.Tensor | np.ndarray):
-        array = data.numpy(force=True) if isinstance(data, torch.Tensor) else data
+    array = _array(data)
+    if isinstance(array, np.ndarray):
         if not array.ndim or not len(array):
             raise UsageError(f"data has shape {array.shape}, but must have at least one row")
+        _require_finite(array)
+        if array is not data and not isinstance(data, torch.Tensor):  # a data frame has no precision to keep
+            array = array.astype(np.float32)
         chosen = Selection((array,), np.arange(len(array)), torch.from_numpy)
         return ArrayRows(chosen, "rows", 1, plan.seed), None
     if not isinstance(data, str | Path):

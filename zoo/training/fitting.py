@@ -58,6 +58,16 @@ class Fitter:
     def finished(self) -> bool:
         return self.step >= self.plan.steps or (self.converged and self.plan.until_converged)
 
+    @property
+    def unfinished(self) -> str:
+        """What to say of a fit whose steps are done before it has converged; "" of any other."""
+        if self.converged or not self.plan.until_converged or self.step < self.plan.steps:
+            return ""
+        return (
+            f"the fit has not converged after {self.step} step{'s' * (self.step > 1)}: give it more, such as "
+            f"plan.steps={2 * self.plan.steps}, or a larger config.tolerance"
+        )
+
     @contextmanager
     def result(self) -> Iterator[nn.Module]:
         """The module to measure and to keep."""

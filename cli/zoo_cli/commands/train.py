@@ -245,13 +245,15 @@ def _report(run: Run, last: Step | None, *, as_json: bool, quiet: bool) -> None:
     from zoo import api
 
     best = None if run.best == float("inf") else run.best
+    if unfinished := _unfinished(run):
+        terminal.warn(unfinished)
     if as_json:
         terminal.out_json(_summary(run, last, best), indent=2)
         return
     measured = f", {run.measure.replace('_', ' ')} {best:.4f}" if best is not None else ""
     if measured and run.best_step not in (0, run.learner.step):
         measured += f" after step {run.best_step}"
-    ended = ", converged" if _converged(run) else ""
+    ended = ", converged" if _converged(run) else ", not converged" if _unfinished(run) else ""
     terminal.out(f"{run.folder}: {run.learner.step} steps{ended}{measured}")
     if run.origin.family.modality in api.OPENED:
         terminal.note(f"try it: zoo sample {run.folder}", quiet=quiet)
@@ -260,6 +262,11 @@ def _report(run: Run, last: Step | None, *, as_json: bool, quiet: bool) -> None:
 def _converged(run: Run) -> bool:
     """Whether a fit ended because it changes nothing any more."""
     return bool(getattr(run.learner, "converged", False))
+
+
+def _unfinished(run: Run) -> str:
+    """What to say of a fit that did not end so."""
+    return str(getattr(run.learner, "unfinished", ""))
 
 
 def _summary(run: Run, last: Step | None, best: float | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.errors import UsageError, ZooWarning
+from zoo.errors import DataError, UsageError, ZooWarning
 from zoo.noise import Noise
 from zoo_classic.gmm import GMM
 from zoo_classic.gmm_config import COVARIANCES, GMMConfig
@@ -130,3 +130,12 @@ def test_means_that_are_none_are_refused(means: list[list[float]]) -> None:
     with pytest.raises(UsageError):
         model.start(torch.tensor(means))
     assert not model.started
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("method", ["log_prob", "predict", "responsibilities", "log_joint"])
+def test_a_row_that_is_not_finite_is_refused_and_named(method: str, bad: float) -> None:
+    x = torch.zeros(5, 3, dtype=torch.float64)
+    x[3, 1] = bad
+    with pytest.raises(DataError, match=rf"row 3, column 1 \(both from 0\) is {bad}, not a finite number"):
+        getattr(GMM(GMMConfig(3, 2)), method)(x)

@@ -92,6 +92,16 @@ def not_positive(covariances: torch.Tensor, kind: str) -> torch.Tensor:
     return failed | skewed | ~finite
 
 
+def not_finite(x: torch.Tensor, first: int = 0) -> str:
+    """The first value of rows (B, D) that is no finite number, in words; "" when all are. first: the first row's."""
+    bad = ~x.isfinite()
+    if not bad.any():
+        return ""
+    row, column = bad.nonzero()[0].tolist()
+    place = f"row {first + row}, column {column} (both from 0)"
+    return f"{place} is {float(x[row, column])}, not a finite number"
+
+
 def at_least(covariances: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
     """(..., D, D) that vary in no direction less than independent columns of variances `least`, (D,), above 0, do.
 

@@ -104,11 +104,13 @@ class GMM(nn.Module):
     def log_joint(self, x: torch.Tensor) -> torch.Tensor:
         """Rows (B, D) -> the log of each component's weight times its density, (B, K), in nats.
 
-        Raises DataError for rows of other columns.
+        Raises DataError for rows of other columns, and for a value that is not a finite number.
         """
         count, columns = self.means.shape
         if x.dim() != 2 or x.shape[1] != columns:
             raise DataError(f"rows are {tuple(x.shape)}, but must be (B, {columns})")
+        if wrong := gaussians.not_finite(x):
+            raise DataError(wrong, hint="leave such rows out, or fill the gaps")
         ready = gaussians.prepared(self.weights, self.means, self.covariances, self.config.covariance)
         number, x = self.means.dtype, x.to(self.means.device)
         if (

@@ -10,7 +10,7 @@ import torch
 from zoo.datasets.material import Passes
 from zoo.errors import DataError
 from zoo.noise import Noise
-from zoo_classic.gaussians import kept_apart, not_positive
+from zoo_classic.gaussians import kept_apart, not_finite, not_positive
 from zoo_classic.gmm_expectation import Expectation, Scaling
 from zoo_classic.gmm_moments import Moments
 from zoo_classic.parallel import threads
@@ -129,18 +129,15 @@ def refuse(data: Passes, like: torch.Tensor) -> None:
     wrong = torch.zeros_like(like)
     for batch in data.batches(_MOST_ROWS_READ):
         x, _ = parts(batch)
-        bad = ~x.isfinite()
-        if not first and bad.any():
-            row, column = bad.nonzero()[0].tolist()
-            first = f"row {seen + row}, column {column} (both from 0) is {float(x[row, column])}"
-        wrong += bad.sum(dim=0).to(wrong)
+        first = first or not_finite(x, seen)
+        wrong += (~x.isfinite()).sum(dim=0).to(wrong)
         seen += len(x)
     columns = data.total(wrong).nonzero()[:, 0].tolist()
     if columns:
         where = ", ".join(map(str, columns[:8])) + (", ..." if len(columns) > 8 else "")
         shared = f"there are values in columns {where} (from 0) that are not a finite number"
         raise DataError(
-            f"{first}, not a finite number" if seen == data.rows else shared,
+            first if seen == data.rows else shared,
             hint="a mixture needs every value: fill the gaps or leave the rows out",
         )
     raise DataError(

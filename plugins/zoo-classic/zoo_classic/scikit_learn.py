@@ -21,12 +21,18 @@ def from_scikit_learn(estimator: Any) -> GMM:
 
     Raises UsageError for an estimator of another kind, or one that has not been fitted.
     """
+    name = type(estimator).__name__
+    if name == "BayesianGaussianMixture":  # has the same arrays
+        raise UsageError(
+            f"a {name} is no Gaussian mixture: it averages over weights, means and precisions, so that its densities "
+            "and its components are others than those of its weights_, means_ and covariances_",
+            hint="fit a GaussianMixture, from them with weights_init, means_init and precisions_init",
+        )
     kind = _OURS.get(getattr(estimator, "covariance_type", ""))
     arrays = [getattr(estimator, name, None) for name in ("means_", "covariances_", "weights_")]
     if kind is None or any(array is None for array in arrays):
         raise UsageError(
-            f"{type(estimator).__name__} is no fitted mixture: "
-            "it needs covariance_type, means_, covariances_ and weights_"
+            f"{name} is no fitted mixture: it needs covariance_type, means_, covariances_ and weights_"
         )
     means, covariances, weights = (torch.tensor(np.asarray(array, np.float64)) for array in arrays)
     if means.dim() != 2:
@@ -54,9 +60,10 @@ def to_scikit_learn(model: GMM) -> Any:
         whitening, precisions = whitening[0], precisions[0]
     elif config.covariance == "spherical":
         whitening, precisions = whitening[:, 0], precisions[:, 0]
-    theirs = GaussianMixture(
-        config.components, covariance_type=_THEIRS[config.covariance], reg_covar=config.regularisation
-    )
+    added = config.regularisation
+    if added is None:  # theirs is absolute: of the narrowest column
+        added = config.relative_regularisation * float(_variances(model).min())
+    theirs = GaussianMixture(config.components, covariance_type=_THEIRS[config.covariance], reg_covar=added)
     arrays = {
         "weights_": model.weights,
         "means_": model.means,
@@ -69,3 +76,11 @@ def to_scikit_learn(model: GMM) -> Any:
     theirs.n_features_in_ = config.columns
     theirs.converged_, theirs.n_iter_, theirs.lower_bound_ = True, 0, float("nan")
     return theirs
+
+
+def _variances(model: GMM) -> torch.Tensor:
+    """Of the columns, (D,), of the mixture as a whole."""
+    weights, means = model.weights.double(), model.means.double()
+    matrices = gaussians.expanded(model.covariances.double(), model.config.covariance, means)
+    within = weights @ matrices.diagonal(dim1=1, dim2=2)
+    return within + weights @ (means - weights @ means).square()
