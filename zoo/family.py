@@ -16,6 +16,9 @@ from zoo.modality import CODEC_FILE
 CONFIG = "config.json"
 """What a model is, for who has not its weights: the Hub's words, or under the key `zoo` this house's."""
 
+TOKENIZER_OF = "tokenizer_of"
+"""In a pushed config.json: the model_type of the Hub model whose tokenizer's files a run began with."""
+
 API_VERSION = 1
 """The plugin interface this core speaks. A plugin states the range it fits in `zoo_api`, such as (1, 1)."""
 

@@ -207,6 +207,12 @@ def test_a_file_of_rows_that_was_moved_is_not_encoded_again(tmp_path, tokenizer,
     assert len(list(token_cache.folder().glob("*.tokens"))) == 1
 
 
+def test_the_summary_of_a_file_of_rows_names_no_folder(tmp_path):
+    path = tmp_path / "stories.jsonl"
+    path.write_bytes(jsonl([{"text": line} for line in LINES]))
+    assert read("text", str(path), TextRules(), 0).summary == "documents of stories.jsonl"
+
+
 def test_documents_cannot_be_held_out_by_name(hub):
     with pytest.raises(UsageError, match="rows have no names"):
         read("text", "hf:user/stories", TextRules(held_out=("a",)), 0)

@@ -81,12 +81,14 @@ def test_a_config_beside_the_weights_that_says_another_model_is_refused(run):
         bundle(run)
 
 
-def test_of_the_config_of_the_model_that_a_run_began_with_only_the_ends_of_texts_stay(run):
+def test_of_the_config_of_the_model_that_a_run_began_with_what_its_tokenizer_needs_stays(run, tmp_path):
     said = {"model_type": "gpt2", "n_layer": 12, "eos_token_id": [256, 258], "_name_or_path": "/home/ada/a"}
     (run / "config.json").write_text(json.dumps(said))
     sent = json.loads(bundle(run).files["config.json"].read())
     assert sent.pop("zoo")["family"] == "gpt2"
-    assert sent == {"eos_token_id": [256, 258]}
+    assert sent == {"eos_token_id": [256, 258], "tokenizer_of": "gpt2"}
+    again = bundle(bundle(run).write(tmp_path / "out"))
+    assert again.files["config.json"].sha256 == bundle(run).files["config.json"].sha256
 
 
 def test_what_a_dry_run_wrote_can_be_pushed_again_as_it_is(run, tmp_path):

@@ -85,7 +85,8 @@ class RowCorpus:
 
     def summary(self) -> str:
         if (seen := self._known()) is None:
-            return f"documents of {self._source.source.name}"
+            source = self._source.source
+            return f"documents of {source.path.name if source.path else source.name}"
         commit = f", commit {self._source.content}" if self._source.source.hub else ""  # it can be pinned
         return f"{seen.documents:,} documents, {seen.held_out:,} held out{commit}"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zoo import settings, targets
 from zoo.datasets.encoding import FilesRead
 from zoo.errors import NoWeightsError, UsageError, WeightsError
-from zoo.family import CONFIG, Family
+from zoo.family import CONFIG, TOKENIZER_OF, Family
 from zoo.machine_paths import without_paths
 from zoo.protocols import Tokenizer
 from zoo.publish.content import Content
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_OF_TEXT = ("tokenizer_class", TOKENIZER_OF)
 _CHUNK = 1 << 24  # values looked at together
 
 
@@ -95,8 +96,8 @@ def _step(header: Header) -> int | None:
 def _config(path: Path | None, own: ZooMetadata | None) -> Content:
     """config.json: the header's words, so that everyone knows what it is without the weights; else the one there.
 
-    A run begun from a model of the Hub has that model's beside it, which says where a text ends; the rest of it
-    speaks of other tensors.
+    A run begun from a model of the Hub has that model's beside it, that says where a text ends and by which rules its
+    tokenizer is read; the rest of it, model_type above all, would have others build another network.
     """
     stated = companions.read_json(path) if path else {}
     if own is None:
@@ -107,8 +108,10 @@ def _config(path: Path | None, own: ZooMetadata | None) -> Content:
             f"{path}: it says another model than the header of the weights",
             hint=f"remove it: `zoo push` writes {CONFIG} from the header",
         )
-    ids = {name: value for name, value in stated.items() if name.endswith("_token_id")}
-    return Content.of_json({"zoo": words, **without_paths(ids)})
+    kept = {name: value for name, value in stated.items() if name.endswith("_token_id") or name in _OF_TEXT}
+    if "model_type" in stated:
+        kept[TOKENIZER_OF] = stated["model_type"]
+    return Content.of_json({"zoo": words, **without_paths(kept)})
 
 
 def _network(target: Target, stored: Sequence[Path], headers: Sequence[Header], *, placed: bool) -> nn.Module:

@@ -131,6 +131,14 @@ def test_ids_are_those_of_transformers(learned, tmp_path, case):
     assert ours.vocabulary == len(theirs)
 
 
+def test_a_pushed_run_is_read_as_the_model_that_it_began_with(learned, tmp_path):
+    began = load(written(learned, tmp_path, config={"model_type": "qwen2"}))
+    pushed = {"zoo": {"family": "llama"}, "tokenizer_of": "qwen2"}
+    ours = load(written(learned, tmp_path, config=pushed))
+    for text in TEXTS:
+        assert ours.encode(text) == began.encode(text)
+
+
 def test_qwen2_and_gpt2_cut_the_same_text_in_other_places(learned, tmp_path):
     qwen = load(written(learned, tmp_path, config={"model_type": "qwen2"}))
     gpt = load(written(learned, tmp_path, config={"model_type": "gpt2"}))

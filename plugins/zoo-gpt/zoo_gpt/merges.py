@@ -14,6 +14,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from zoo.errors import WeightsError
+from zoo.family import TOKENIZER_OF
 from zoo.weights import companions
 from zoo.weights.tensors import shown
 from zoo_gpt import tokenizer_guard
@@ -116,7 +117,8 @@ _CLASS_OF = {
 
 def _kind(config: Mapping[str, Any], tokenizer: Mapping[str, Any], words: Mapping[str, int]) -> _Kind:
     own = config.get("zoo")
-    model = config.get("model_type") or (own.get("family") if isinstance(own, Mapping) else None)
+    model = config.get("model_type") or config.get(TOKENIZER_OF)
+    model = model or (own.get("family") if isinstance(own, Mapping) else None)
     name = tokenizer.get("tokenizer_class") or config.get("tokenizer_class")
     if not (name or model):  # nothing but the two files: GPT-1's words end with a mark
         name = "OpenAIGPTTokenizer" if any(word.endswith("</w>") for word in words) else "GPT2Tokenizer"
