@@ -149,6 +149,18 @@ def test_a_seed_alone_divides_the_data_of_a_new_run(many, tmp_path):
     assert len(drawn) > 1
 
 
+def test_a_fine_tune_on_the_same_data_holds_out_what_its_start_did(many, tmp_path):
+    run_, tuned, other = (tmp_path / name for name in ("run", "tuned", "other"))
+    assert main(commands.new(many, run_, *STEPS, "--seed", "3")) == 0
+    words = ["train", str(run_), *STEPS, "--seed", "8", "--device", "cpu", "--quiet"]
+    assert main([*words, "-d", str(many), "-o", str(tuned)]) == 0
+    assert held_out.of_run(tuned, "tuned").documents == held_out.of_run(run_, "run").documents
+    assert recipe.read(tuned / "recipe.yaml").plan["seed"] == 8
+    elsewhere = many.rename(tmp_path / "elsewhere")
+    assert main([*words, "-d", str(elsewhere), "-o", str(other)]) == 0
+    assert recipe.read(other / "recipe.yaml").data["split_seed"] == 8
+
+
 def test_the_split_cannot_be_moved_under_a_run(many, tmp_path, capsys):
     folder = tmp_path / "run"
     assert main(commands.new(many, folder, *STEPS)) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 
 import pytest
 
@@ -75,6 +76,23 @@ def test_with_dropout_two_processes_are_resumed_to_the_same_bits(works, tmp_path
     assert failure(commands.done([*commands.again(resumed), *TWO])) == ""
     assert commands.sha256(resumed) == commands.sha256(two)
     assert commands.metrics(resumed) == commands.metrics(two)
+
+
+@pytest.mark.slow
+def test_two_processes_write_to_a_run_as_one(works, tmp_path):
+    run = tmp_path / "run"
+    process = commands.start([*commands.new(works, run, "--steps", "2000", "--batch-size", "2"), *TWO])
+    while commands.steps_of(run) < 3:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    for words in (commands.again(run), [*commands.again(run), *TWO]):
+        code, _, err = commands.done(words)
+        assert code == 1
+        assert err.startswith(f"error: {run} is being written to by process ")
+        assert err.count("\n") == 2
+    process.terminate()
+    process.communicate()
+    assert main(commands.again(run, "--steps", str(commands.steps_of(run) + 1))) == 0
 
 
 @pytest.mark.slow

@@ -134,7 +134,7 @@ def begin(
 def _begun(wanted: Recipe, origin: Start, rules: Any, folder: Path, device: str, offline: bool) -> Run:
     """The run, with what it leaves in its folder before the first step."""
     modality, seed = origin.family.modality, start.plan(origin, wanted).seed
-    rules = dataclasses.replace(rules, split_seed=reading.dividing_seed(rules, seed))
+    rules = dataclasses.replace(rules, split_seed=start.split_seed(origin, wanted, rules, seed))
     material = reading.read(modality, wanted.source, rules, seed, offline=offline)
     if origin.model is None:
         material.learn(folder)
@@ -256,7 +256,8 @@ def _restore(run: Run, found: Checkpoint) -> None:
     try:
         run.learner.restore(checkpoint.read(found), found.step, found.notes)
     except TrainingError as error:
-        raise TrainingError(f"{found.path}: {error}", hint=error.hint) from error
+        hint = error.hint or "the shape of the network and plan.average stay as they are in a run"
+        raise TrainingError(f"{found.path}: {error}", hint=hint) from error
     run.best, run.measure = float(found.notes["best"]), str(found.notes["measure_name"])
     run.best_step = int(found.notes.get("best_step", 0))
 

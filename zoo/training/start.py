@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from torch import nn
 
 from zoo import api, plugins, settings, targets
 from zoo.datasets import reading
-from zoo.errors import CapabilityError, PluginError, TrainingError, UnknownModelError, UsageError
+from zoo.errors import CapabilityError, PluginError, TrainingError, UnknownModelError, UsageError, ZooError
 from zoo.family import Family
 from zoo.targets import Target
+from zoo.training import recipe as recipes
 from zoo.training.plan import FitPlan, Plan
 from zoo.training.recipe import Recipe
 from zoo.weights import local
@@ -101,6 +103,22 @@ def rules(start: Start, wanted: Recipe) -> Any:
     """How the data is read, in the settings class of the family's modality."""
     kind = reading.rules_class(start.family.modality)
     return settings.make(kind, dict(wanted.data), what=f"data of {wanted.start}")
+
+
+def split_seed(start: Start, wanted: Recipe, rules: Any, seed: int) -> int:
+    """The seed that divides the data: the rules' own, else that of the run which made the model from the same data.
+
+    So what the model was trained on is not held out now. Else the plan's.
+    """
+    folder = start.model.folder if start.model is not None else None
+    if rules.split_seed is None and folder is not None:
+        beside = (folder if folder.is_dir() else folder.parent) / "recipe.yaml"
+        with contextlib.suppress(ZooError):  # any folder may have a file of that name, or none
+            before = recipes.read(beside)
+            drawn = before.data.get("split_seed", before.plan.get("seed"))
+            if before.source == wanted.source and type(drawn) is int:
+                return drawn
+    return reading.dividing_seed(rules, seed)
 
 
 def plan(start: Start, wanted: Recipe) -> Plan | FitPlan:
