@@ -129,6 +129,14 @@ def test_of_the_data_only_its_last_name_leaves(run, source):
     assert b"jane" in made.files[WEIGHTS].read()
 
 
+@pytest.mark.parametrize("origin", ["/home/ada/verse", "ada/verse"])
+def test_the_folder_that_a_tokenizer_was_loaded_from_does_not_leave(run, origin):
+    said = {"chat_template": "{{ '/think' }}", "name_or_path": origin, "eos_token": "é"}
+    (run / "tokenizer_config.json").write_text(json.dumps(said))
+    sent = json.loads(bundle(run).files["tokenizer_config.json"].read())
+    assert sent == said | {"name_or_path": origin.replace("/home/ada/", "")}
+
+
 def test_a_run_resumes_from_the_path_that_it_keeps_for_itself(tmp_path):
     from zoo.training import recipe, run
 

@@ -216,7 +216,21 @@ def _small(files: Mapping[str, Path]) -> dict[str, Content]:
     for name, path in sorted(files.items()):
         companions.check_size(path, companions.MOST_TOKENIZER_BYTES)
         try:
-            read[name] = Content.of_bytes(path.read_bytes())
+            read[name] = Content.of_bytes(_without_origin(path.read_bytes()))
         except OSError as error:
             raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     return read
+
+
+def _without_origin(raw: bytes) -> bytes:
+    """A small file's bytes; of JSON into which transformers wrote the folder it was loaded from, without its path."""
+    if b"name_or_path" not in raw:
+        return raw
+    try:
+        said = tensors.strict_json(raw)
+    except ValueError:
+        return raw
+    clean = {
+        key: without_paths(value) if key.endswith("name_or_path") else value for key, value in said.items()
+    }
+    return raw if clean == said else json.dumps(clean, indent=2, ensure_ascii=False).encode()
