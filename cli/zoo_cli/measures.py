@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 def number(value: float | None) -> float | None:
     """For JSON, which has no word for what is infinite or not a number."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def criteria(network: Any, log_likelihood: float, count: int) -> dict[str, float]:
+    """The information criteria that the network has a method for, lower is better; of `count` rows or frames."""
+    methods = {name: getattr(network, name, None) for name in ("bic", "aic")}
+    return {name: float(of(log_likelihood / count, count)) for name, of in methods.items() if callable(of)}
+
+
+def criteria_told(found: Mapping[str, float]) -> str:
+    """As words that a line goes on with."""
+    return "".join(f", {name.upper()} {value:.3f}" for name, value in found.items())
 
 
 def per_token(score: TextScore, tokenizer: Tokenizer) -> list[dict[str, Any]]:

@@ -194,6 +194,29 @@ def test_an_impossible_sequence_is_told_and_is_null_in_json(zoo, never, tmp_path
     assert (said["log_likelihood"], said["nats_per_frame"]) == (None, None)
 
 
+def test_an_impossible_sequence_has_no_states_and_is_named(zoo, never, tmp_path):
+    path = written(tmp_path / "a.txt", "ab\nat\nt\n")
+    ran = zoo("score", never, path, "--states")
+    assert (ran.code, ran.out) == (1, "")
+    assert (
+        f"2 of 3 sequences, the first {path}:2, are impossible under the model: no hidden states" in ran.err
+    )
+    path = written(tmp_path / "b.txt", "t\n")
+    assert (
+        f"{path}:1 is impossible under the model: no hidden states lead to it"
+        in zoo("score", never, path, "--states").err
+    )
+
+
+def test_the_information_criteria_are_those_of_all_frames(zoo, text, tmp_path):
+    path = written(tmp_path / "a.txt", "ab\nb t\n")
+    said = json.loads(zoo("score", text, path, "--json").out)
+    total, free = sum(of_text("ab", "b t")), 1 + 2 + 2 * 3
+    assert said["bic"] == pytest.approx(-2 * total + free * math.log(5))
+    assert said["aic"] == pytest.approx(-2 * total + 2 * free)
+    assert f", BIC {said['bic']:.3f}, AIC {said['aic']:.3f}" in zoo("score", text, path).err
+
+
 def test_what_is_not_a_number_is_told_and_fails(zoo, text, tmp_path, monkeypatch):
     path, load = written(tmp_path / "a.txt", "ab\n"), api.load
 

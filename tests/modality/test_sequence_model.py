@@ -179,7 +179,11 @@ def test_sequences_are_scored_together_as_alone_in_the_order_given():
 def test_an_impossible_sequence_has_minus_infinity():
     network = witness.of_symbols()
     network.assign({"transition": torch.eye(2).double(), "start": torch.tensor([1.0, 0.0]).double()})
-    assert model(TEXT, network).log_prob(["at", "aa"])[0] == -math.inf
+    impossible = model(TEXT, network)
+    assert impossible.log_prob(["at", "aa"])[0] == -math.inf
+    for refused in (impossible.states, impossible.posterior, impossible.predict_next):
+        with pytest.raises(DataError, match="sequence 1 has probability 0 under the model"):
+            refused(["aa", "at", "aaaaa"])
 
 
 @pytest.mark.parametrize(("form", "given"), [(TEXT, "abt ta"), (NUMBERS, FRAMES)])

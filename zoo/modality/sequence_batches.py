@@ -17,11 +17,15 @@ BATCH_SIZE = 64
 def batches(
     network: Any, encoded: Sequence[np.ndarray], size: int = BATCH_SIZE
 ) -> Iterator[tuple[np.ndarray, Batch]]:
-    """The numbers of some of the sequences, (T,) int64 or (T, D) float64, and their batch, until all were there."""
+    """The numbers of some of the sequences, (T,) int64 or (T, D) float64, and their batch, until all were there.
+
+    The batch says under "origin", (B, 2), which of the sequences each one is, so that an error can name it.
+    """
     lengths = np.array([len(one) for one in encoded], np.int64)
     columns = encoded[0].shape[1] if encoded and encoded[0].ndim > 1 else 1
     for group in groups(lengths, size, columns):
-        yield group, batch(network, [encoded[number] for number in group.tolist()])
+        origin = torch.from_numpy(np.stack((group, np.zeros_like(group)), axis=1))
+        yield group, batch(network, [encoded[number] for number in group.tolist()]) | {"origin": origin}
 
 
 def batch(network: Any, encoded: Sequence[np.ndarray]) -> Batch:

@@ -82,7 +82,7 @@ class Scores:
 
 
 def tell(model: TableModel, scores: Scores, *, saved: bool, as_json: bool, quiet: bool) -> None:
-    criteria = _criteria(model, scores)
+    criteria = measures.criteria(model.network, scores.total, len(scores))
     if as_json:
         _json(model.name, scores, criteria)
         return
@@ -91,17 +91,10 @@ def tell(model: TableModel, scores: Scores, *, saved: bool, as_json: bool, quiet
     total = scores.total
     rows = f"{len(scores):,} row{'s' * (len(scores) != 1)}"
     rows += f" ({scores.left_out:,} with a missing value left out)" if scores.left_out else ""
-    told = "".join(f", {name.upper()} {value:.3f}" for name, value in criteria.items())
+    told = measures.criteria_told(criteria)
     terminal.note(
         f"{rows}: mean log-likelihood {total / len(scores):.6f} nats, {total:.3f} in all{told}", quiet=quiet
     )
-
-
-def _criteria(model: TableModel, scores: Scores) -> dict[str, float]:
-    """The information criteria that the network has a method for; lower is better."""
-    methods = {name: getattr(model.network, name, None) for name in ("bic", "aic")}
-    mean, rows = scores.total / len(scores), len(scores)
-    return {name: float(method(mean, rows)) for name, method in methods.items() if callable(method)}
 
 
 def _table(scores: Scores) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.errors import UsageError
+from zoo.errors import DataError, UsageError
 from zoo.targets import Target
 from zoo_cli import flags, measures, model_options, options, saving, terminal
 
@@ -97,12 +97,27 @@ def _score(
     frames = [len(one) for _, one in kept]
     given = [item.given for item in items]
     found_values = loaded.log_prob(given, batch_size=batch_size)
+    if states:
+        _require_possible(items, found_values)
     paths = [path.tolist() for path in loaded.states(given)] if states else None
-    _write(found.name, items, frames, found_values, paths, saved, as_json=as_json)
-    terminal.note(_total(frames, found_values), quiet=quiet)
+    criteria = measures.criteria(loaded.network, math.fsum(found_values), sum(frames))
+    _write(found.name, items, frames, found_values, paths, criteria, saved, as_json=as_json)
+    terminal.note(_total(frames, found_values) + measures.criteria_told(criteria), quiet=quiet)
     if saved is not None:
         terminal.note(f"saved the states of {sum(frames):,} frames to {output}", quiet=quiet)
     _warn([item.label for item in items], found_values)
+
+
+def _require_possible(items: Sequence[Item], values: Sequence[float]) -> None:
+    """Raises DataError for the first sequence that no hidden states lead to."""
+    labels = [item.label for item, value in zip(items, values, strict=True) if value == -math.inf]
+    if labels:
+        raise DataError(
+            f"{_some(labels, len(items))} impossible under the model: no hidden states lead to "
+            f"{'it' if len(labels) == 1 else 'them'}",
+            hint="score without --states, which says minus infinity; leave out what is impossible, or fit with "
+            "config.emission_prior and config.transition_prior above 0",
+        )
 
 
 def _place(path: Path, *, states: bool, replace: bool) -> Path:
@@ -124,6 +139,7 @@ def _write(
     frames: Sequence[int],
     values: Sequence[float],
     paths: Sequence[Sequence[int]] | None,
+    criteria: Mapping[str, float],
     saved: Path | None,
     *,
     as_json: bool,
@@ -133,7 +149,7 @@ def _write(
     from zoo.modality.sequence_samples import delimited
 
     if as_json:
-        terminal.out_json(_record(model, items, frames, values, paths), indent=2)
+        terminal.out_json(_record(model, items, frames, values, paths, criteria), indent=2)
     if saved is not None and paths is not None:
         divider = "\t" if saved.suffix.lower() == ".tsv" else ","
         saved.parent.mkdir(parents=True, exist_ok=True)
@@ -203,6 +219,7 @@ def _record(
     frames: Sequence[int],
     values: Sequence[float],
     paths: Sequence[Sequence[int]] | None,
+    criteria: Mapping[str, float],
 ) -> dict[str, Any]:
     listed = []
     for number, (item, count, value) in enumerate(zip(items, frames, values, strict=True)):
@@ -223,4 +240,6 @@ def _record(
         "log_likelihood": measures.number(total),
         "mean_log_likelihood": measures.number(total / len(items)),
         "nats_per_frame": measures.number(-total / count),
+        "bic": measures.number(criteria.get("bic")),
+        "aic": measures.number(criteria.get("aic")),
     }

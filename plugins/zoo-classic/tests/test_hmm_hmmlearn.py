@@ -162,6 +162,31 @@ def test_scores_posteriors_and_paths_are_theirs(case: tuple[HMM, Any, list[np.nd
     assert float(log_probabilities.sum()) == pytest.approx(log_probability, rel=1e-10)
 
 
+def test_information_criteria_are_theirs(case: tuple[HMM, Any, list[np.ndarray]]) -> None:
+    model, other, sequences = case
+    frames, lengths = np.concatenate(sequences), [len(one) for one in sequences]
+    mean = float(model.log_prob(batch(sequences)).sum()) / len(frames)
+    other.n_features = 5 if model.config.emissions == "categorical" else COLUMNS
+    assert model.bic(mean, len(frames)) == pytest.approx(other.bic(frames, lengths), rel=1e-10)
+    assert model.aic(mean, len(frames)) == pytest.approx(other.aic(frames, lengths), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "free"),
+    [
+        ({"transitions": "left-to-right"}, 0 + 2 + 6),  # each state but the last goes on, or does not
+        ({"mask": ("110", "011", "101")}, 2 + 3 + 6),
+        ({"mixtures": 2, "columns": 2}, 2 + 6 + 3 + 12 + 12),
+        ({"mixtures": 2, "columns": 2, "covariance": "full"}, 2 + 6 + 3 + 12 + 18),
+        ({"mixtures": 2, "columns": 2, "covariance": "tied"}, 2 + 6 + 3 + 12 + 3),
+        ({"mixtures": 2, "columns": 2, "covariance": "spherical"}, 2 + 6 + 3 + 12 + 6),
+    ],
+    ids=str,
+)
+def test_only_what_a_fit_chooses_counts_as_a_free_parameter(settings: dict[str, Any], free: int) -> None:
+    assert HMM(HMMConfig(states=3, **settings)).free_parameters == free
+
+
 @pytest.mark.parametrize("kind", ["diagonal", "spherical", "full"])
 def test_mixtures_take_the_same_steps_as_theirs(kind: str) -> None:
     """Their covariances are about the means before the step: about the new ones they are smaller by a known term."""

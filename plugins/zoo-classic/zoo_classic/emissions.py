@@ -77,6 +77,11 @@ class Emissions(Protocol):
         """The expected frame in each state, (S, D); or P(symbol), (S, V), where they are categorical."""
         ...
 
+    @property
+    def free_parameters(self) -> int:
+        """How many numbers a fit chooses: those that follow from others, as probabilities sum to 1, left out."""
+        ...
+
     def check(self) -> None:
         """Raises UsageError when the parameters are none."""
         ...
@@ -187,6 +192,11 @@ class Categorical(nn.Module):
     def mean(self) -> torch.Tensor:
         return self.probabilities.detach()
 
+    @property
+    def free_parameters(self) -> int:
+        states, symbols = self.probabilities.shape
+        return states * (symbols - 1)
+
     def check(self) -> None:
         require_rows_sum_to_one(self.probabilities, "probabilities")
 
@@ -264,6 +274,10 @@ class Poisson(nn.Module):
 
     def mean(self) -> torch.Tensor:
         return self.rates.detach()
+
+    @property
+    def free_parameters(self) -> int:
+        return self.rates.numel()
 
     def check(self) -> None:
         if not (bool(torch.isfinite(self.rates).all()) and bool((self.rates >= 0).all())):

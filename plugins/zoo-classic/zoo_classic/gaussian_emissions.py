@@ -235,6 +235,13 @@ class Gaussian(nn.Module):
     def mean(self) -> torch.Tensor:
         return (self.weights[:, :, None] * self.means).sum(1)
 
+    @property
+    def free_parameters(self) -> int:
+        states, mixed, columns = self.means.shape
+        above = columns * (columns - 1) // 2 if self._paired else 0  # which the other half repeats
+        matrices = self.covariances.numel() // columns**2
+        return states * (mixed - 1) + self.means.numel() + self.covariances.numel() - matrices * above
+
     def check(self) -> None:
         require_rows_sum_to_one(self.weights, "weights")
         if not bool(torch.isfinite(self.means).all()):

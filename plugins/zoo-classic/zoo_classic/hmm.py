@@ -303,6 +303,21 @@ class HMM(nn.Module):
             packed.placed(last @ self.transition, states)
         return states, states @ self.emissions.mean()
 
+    @property
+    def free_parameters(self) -> int:
+        """How many numbers a fit chooses: rows sum to 1, and changes of state that are not allowed stay 0."""
+        starts = int(hmm_start.allowed_start(self.config).gt(0).sum())
+        transitions = int(hmm_start.allowed_transitions(self.config).sum())
+        return starts - 1 + transitions - self.config.states + self.emissions.free_parameters
+
+    def bic(self, log_likelihood: float, frames: int) -> float:
+        """The Bayesian information criterion, lower is better. log_likelihood: the mean over the frames, in nats."""
+        return -2 * log_likelihood * frames + self.free_parameters * math.log(frames)
+
+    def aic(self, log_likelihood: float, frames: int) -> float:
+        """Akaike's information criterion, lower is better. log_likelihood: the mean over the frames, in nats."""
+        return -2 * log_likelihood * frames + 2 * self.free_parameters
+
     def sample(
         self, count: int, noise: Noise, controls: SequenceControls, prefix: Batch | None = None
     ) -> Iterator[torch.Tensor]:
