@@ -82,7 +82,7 @@ def own(precision: str) -> dict[str, Any]:
     from zoo_classic.passes import TensorPasses
 
     x = rows(ROWS)
-    model = build(GMMConfig(COLUMNS, COMPONENTS, precision=precision))
+    model = build(GMMConfig(COLUMNS, COMPONENTS, precision=precision, regularisation=1e-6))
     model.start(*(torch.from_numpy(value) for value in start(x)))
     x = x.astype(precision)
     data = TensorPasses(torch.from_numpy(x))
@@ -148,7 +148,7 @@ def on_device(device: str, precision: str) -> dict[str, Any]:
     from zoo_classic.passes import TensorPasses
 
     x = rows(MANY)
-    model = build(GMMConfig(COLUMNS, COMPONENTS, precision=precision))
+    model = build(GMMConfig(COLUMNS, COMPONENTS, precision=precision, regularisation=1e-6))
     model.start(*(torch.from_numpy(value) for value in start(x)))
     data = TensorPasses(torch.from_numpy(x.astype(precision)).to(device))
     steps = model.to(device).fit(data, Noise(0), {})

@@ -212,6 +212,16 @@ def test_rows_must_be_rows(model, rows):
         zoo.score(table_model(model, Gaussian()), rows)
 
 
+def test_rows_of_another_modality_may_be_a_data_frame_and_must_be_finite(model):
+    rows = [[0.0, 0.0], [1.0, math.nan]]
+    frame = pytest.importorskip("pandas").DataFrame(rows, columns=["x", "y"])
+    bell = table_model(model, Gaussian())
+    assert zoo.score(bell, frame[:1]).items == zoo.score(bell, rows[:1]).items
+    for given in (frame, rows):
+        with pytest.raises(DataError, match=r"row 1 \(from 0\) has a value that is not a finite number"):
+            zoo.score(bell, given)
+
+
 def test_a_model_without_likelihoods_says_so(model):
     with pytest.raises(CapabilityError, match="bell gives no log-likelihoods"):
         zoo.score(table_model(model, nn.Linear(2, 2)), [[0.0, 0.0]])

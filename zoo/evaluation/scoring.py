@@ -9,9 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from zoo import api, targets
-from zoo.errors import CapabilityError, UsageError
+from zoo.errors import CapabilityError, DataError, UsageError
 from zoo.evaluation.text import TextScore, text_scores
 from zoo.evaluation.tokens import windows
+from zoo.modality import data_frames
 from zoo.modality.text_model import TextModel
 from zoo.model import Model
 from zoo.settings import require_whole
@@ -142,9 +143,13 @@ def _row_scores(model: Model, rows: Any, batch_size: int | None) -> tuple[float,
     if batch_size is not None:
         require_whole("batch_size", batch_size)
     like = next(model.network.parameters())
-    x = torch.as_tensor(rows, dtype=like.dtype)
+    x = torch.as_tensor(data_frames.values(rows) if data_frames.is_frame(rows) else rows, dtype=like.dtype)
     if x.dim() < 2 or len(x) == 0:
         raise UsageError(f"rows have the shape {tuple(x.shape)}, but must be (N, ...), N at least 1")
+    if len(bad := (~x.isfinite().flatten(1).all(dim=1)).nonzero()):
+        raise DataError(
+            f"row {int(bad[0])} (from 0) has a value that is not a finite number", hint="leave such rows out"
+        )
     parts = torch.split(x, batch_size or len(x))
     found = [model.network.log_prob(part.to(like.device)) for part in parts]  # type: ignore[operator]
     return tuple(torch.cat(found).double().tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import zoo
+from zoo.errors import ZooWarning
 from zoo.training import recipe, run
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -105,8 +107,10 @@ def test_what_the_chain_writes_has_the_letters_of_english_as_often() -> None:
 def test_the_recipe_makes_the_weights_that_ship(name: str, tmp_path: Path) -> None:
     """To rounding: another processor sums in another order."""
     made = begun(name, tmp_path / "run")
-    for _ in run.steps(made):
-        pass
+    few = "1,617 rows, 80 for each of 20 components, are fewer than the 2,080 numbers of a full covariance"
+    with pytest.warns(ZooWarning, match=few) if name == "digits-gmm" else contextlib.nullcontext():
+        for _ in run.steps(made):
+            pass
     again, shipped = zoo.load(str(made.folder), device="cpu").network, zoo.load(name, device="cpu").network
     for (label, ours), theirs in zip(again.named_parameters(), shipped.parameters(), strict=True):
         assert torch.allclose(ours.double(), theirs.double(), rtol=1e-3, atol=1e-3), label
