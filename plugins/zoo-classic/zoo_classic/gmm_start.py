@@ -77,8 +77,7 @@ def _about(kind: str, x: torch.Tensor, weights: torch.Tensor, means: torch.Tenso
 
 def different(x: torch.Tensor, weights: torch.Tensor, most: int) -> int:
     """How many different rows (B, D) there are that have weight; `most` where there are more."""
-    x = x[weights > 0]
-    few = x[:: max(1, len(x) // (_LOOKED_AT * most))]
-    if len(torch.unique(few, dim=0)) >= most:
+    every = slice(None, None, max(1, len(x) // (_LOOKED_AT * most)))
+    if len(torch.unique(x[every][weights[every] > 0], dim=0)) >= most:
         return most
-    return min(most, len(torch.unique(x, dim=0)))
+    return min(most, len(torch.unique(x[weights > 0], dim=0)))
