@@ -12,6 +12,7 @@ import pytest
 
 from zoo import plugins, settings
 from zoo.datasets import reading
+from zoo.datasets.text import TextRules
 from zoo.errors import UsageError
 from zoo.settings import Settings, setting
 
@@ -166,3 +167,45 @@ def test_text_of_another_type_is_refused(name: str, text: str) -> None:
 def test_plain_data_makes_the_same_settings_again() -> None:
     example = make(stop=["x"], k=3)
     assert settings.make(Example, settings.plain(example), what="test") == example
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (2**63 - 1, ""),
+        (2**63, "9223372036854775808"),
+        (10**400, "100000000000000000...000000000000000000 (401 characters)"),
+        (10**5000, "a whole number of 16,610 bits"),
+    ],
+    ids=["largest", "one more", "400 digits", "5000 digits"],
+)
+def test_no_whole_number_is_beyond_what_tensors_count_with(value: int, said: str) -> None:
+    if not said:
+        assert make(layers=value).layers == value
+        settings.require_whole("count", value)
+        return
+    with pytest.raises(UsageError) as caught:
+        make(layers=value)
+    assert str(caught.value) == f"test: layers is {said}, but must be at most 9,223,372,036,854,775,807"
+    with pytest.raises(UsageError) as caught:
+        settings.require_whole("count", value)
+    assert (
+        str(caught.value) == f"count is {said}, but must be at least 1 and at most 9,223,372,036,854,775,807"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("10000000000", "is 10000000000, but must be at least 257 and at most 1,000,000 tokens"),
+        ("9" * 400, f"{'9' * 18} (400 characters), but must be at least 257 and at most 1,000,000 tokens"),
+        ("9" * 5000, "(5,002 characters), but must be a whole number"),
+        ("1e9", "is '1e9', but must be a whole number"),
+    ],
+    ids=["a number", "400 digits", "5000 digits", "no whole number"],
+)
+def test_an_assignment_of_too_much_says_the_value_and_what_is_allowed(value: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        settings.assigned(f"data.vocabulary={value}", {"data": TextRules})
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 250

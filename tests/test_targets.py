@@ -113,7 +113,7 @@ def test_a_repo_without_one_checkpoint_is_refused(hub, waits):
     ("changes", "said"),
     [
         ({"n_embd": None}, "width is None, but must be a whole number"),
-        ({"n_layer": 10**9}, "layers is 1000000000, but must be at least 1 and at most 1000"),
+        ({"n_layer": 10**9}, "layers is 1000000000, but must be at least 1 and at most 1,000"),
         ({"n_head": 3}, "heads is 3, but must divide width, 4"),
         ({"model_type": "llama", "layer_types": [{}]}, "only full attention is built here"),
         ({"model_type": "bert"}, "no installed plugin builds a model of type 'bert'"),

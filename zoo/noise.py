@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
-from zoo.errors import UsageError
 from zoo.settings import require_whole
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ class Noise:
     def __post_init__(self) -> None:
         require_whole("seed", self.seed, minimum=0)
         require_whole("start", self.start, minimum=0)
-        if self.seed >= 2**63:
-            raise UsageError(f"seed is {self.seed}, but must be at least 0 and below 2**63")
 
     def rows(self, count: int, stream: str) -> Rows:
         """One generator for each of `count` samples from `start` on. Streams of different names are independent."""

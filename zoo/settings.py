@@ -27,7 +27,13 @@ from zoo.errors import UsageError
 
 T = TypeVar("T")
 
+LARGEST_WHOLE = 2**63 - 1
+"""What tensors count with; no whole number may be larger, whatever it says."""
+MOST_AT_ONCE = 1_000_000
+"""Rows, samples or texts that are asked to be computed together."""
+
 _KEY = "zoo"
+_MOST_SHOWN, _MOST_ASSIGNED = 40, 60  # characters of a value, and of an assignment, in a message
 _checks = contextvars.ContextVar("checks", default=True)  # False while `make` builds what it checked
 
 
@@ -176,17 +182,20 @@ def _checked_item(field: Setting, value: Any, what: str) -> Any:
     name = f"{what}: {field.name}" if what else field.name
     value = _of_kind(field.kind, value)
     if type(value) is not field.kind and field.kind in (bool, int, float, str):
-        raise UsageError(f"{name} is {value!r}, but must be {_name(field.kind)}")
+        raise UsageError(f"{name} is {shown(value)}, but must be {_name(field.kind)}")
     if isinstance(value, int | float) and not isinstance(value, bool):
         low = said.minimum if said.minimum is not None else said.above
         too_low = low is not None and (value < low or (said.above is not None and value <= said.above))
         too_high = said.maximum is not None and value > said.maximum
         if too_low or too_high or (field.kind is float and not math.isfinite(value)):
-            raise UsageError(f"{name} is {value}, but must be {range_text(said)}")
+            finite = "finite and " if value == math.inf and low is not None and not too_high else ""
+            raise UsageError(f"{name} is {shown(value)}, but must be {finite}{range_text(said)}")
+        if field.kind is int and abs(value) > LARGEST_WHOLE:
+            raise UsageError(f"{name} is {shown(value)}, but must be at most {LARGEST_WHOLE:,}")
     if said.choices and value not in said.choices:
         near = _nearest(value, said.choices)
         raise UsageError(
-            f"{name} is {value!r}, but must be one of {', '.join(said.choices)}"
+            f"{name} is {shown(value)}, but must be one of {', '.join(said.choices)}"
             + (f"; {near}" if near else "")
         )
     return value
@@ -213,23 +222,41 @@ def _name(kind: type) -> str:
 def require_whole(name: str, value: Any, *, minimum: int = 1) -> None:
     """Raises UsageError for what is not a whole number of at least `minimum`."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise UsageError(f"{name} is {value!r}, but must be a whole number")
+        raise UsageError(f"{name} is {shown(value)}, but must be a whole number")
     if value < minimum:
-        raise UsageError(f"{name} is {value}, but must be at least {minimum}")
+        raise UsageError(f"{name} is {shown(value)}, but must be at least {minimum}")
+    if value > LARGEST_WHOLE:
+        allowed = f"at least {minimum} and at most {LARGEST_WHOLE:,}"
+        raise UsageError(f"{name} is {shown(value)}, but must be {allowed}")
+
+
+def shown(value: Any) -> str:
+    """A value for a message, the middle of a long one left out."""
+    if isinstance(value, int) and value.bit_length() > 10_000:  # Python does not write it out
+        return f"a whole number of {value.bit_length():,} bits"
+    text = repr(value)
+    if len(text) <= _MOST_SHOWN:
+        return text
+    half = _MOST_SHOWN // 2 - 2
+    return f"{text[:half]}...{text[-half:]} ({len(text):,} characters)"
 
 
 def range_text(said: Described) -> str:
     """The numbers a field allows, as in "at least 0 and at most 1"; "finite" when it sets no limit."""
     parts = []
     if said.minimum is not None:
-        parts.append(f"at least {said.minimum:g}")
+        parts.append(f"at least {_written(said.minimum)}")
     if said.above is not None:
-        parts.append(f"above {said.above:g}")
+        parts.append(f"above {_written(said.above)}")
     if said.maximum is not None:
-        parts.append(f"at most {said.maximum:g}")
+        parts.append(f"at most {_written(said.maximum)}")
     text = " and ".join(parts) or "finite"
     unit = said.unit.removesuffix("s") if text.endswith(" 1") else said.unit
     return f"{text} {unit}" if unit else text
+
+
+def _written(limit: float) -> str:
+    return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
 
 
 def parse(field: Setting, text: str, *, what: str) -> Any:
@@ -238,12 +265,12 @@ def parse(field: Setting, text: str, *, what: str) -> Any:
         return None
     if field.kind is bool:
         if text.lower() not in ("true", "false"):
-            raise UsageError(f"{what}: {field.name} is {text!r}, but must be true or false")
+            raise UsageError(f"{what}: {field.name} is {shown(text)}, but must be true or false")
         return checked(field, text.lower() == "true", what=what)
     try:
         items = [field.kind(item) for item in (text.split(",") if field.many else [text])]
     except ValueError:
-        raise UsageError(f"{what}: {field.name} is {text!r}, but must be {_name(field.kind)}") from None
+        raise UsageError(f"{what}: {field.name} is {shown(text)}, but must be {_name(field.kind)}") from None
     return checked(field, items if field.many else items[0], what=what)
 
 
@@ -253,7 +280,11 @@ def assigned(assignment: str, classes: Mapping[str, type]) -> tuple[str, str, An
     classes: the settings class of each section. Raises UsageError for an unknown section or setting, naming the
     nearest, or a value that does not fit.
     """
-    what = f"--set {assignment}"
+    what = (
+        f"--set {assignment}"
+        if len(assignment) <= _MOST_ASSIGNED
+        else f"--set {assignment[:_MOST_ASSIGNED]}..."
+    )
     name, equals, text = assignment.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot):

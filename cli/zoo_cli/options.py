@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zoo.settings import MOST_AT_ONCE
 from zoo_cli import completion
 
 if TYPE_CHECKING:
@@ -48,14 +49,20 @@ Revision = Annotated[
         show_default=False,
     ),
 ]
-Count = Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many samples.")]
+_MOST_SAMPLES = 1_000_000_000
+Count = Annotated[
+    int, typer.Option("--count", "-n", metavar="N", min=1, max=_MOST_SAMPLES, help="How many samples.")
+]
 Seed = Annotated[
     int | None,
     typer.Option("--seed", "-s", metavar="N", min=0, help="What chance depends on; random when left out."),
 ]
 Start = Annotated[int, typer.Option(metavar="N", min=0, help="The index of the first sample.")]
 BatchSize = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Samples drawn together; changes speed, not samples.")
+    int | None,
+    typer.Option(
+        metavar="N", min=1, max=MOST_AT_ONCE, help="Samples drawn together; changes speed, not samples."
+    ),
 ]
 Device = Annotated[
     str,

@@ -10,6 +10,7 @@ import typer
 from zoo_cli import terminal
 
 _MOST_CHARACTERS = 40  # of a value that is shown
+_LARGE = 10_000
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 _LIMITS = {
     "greater_than_equal": ("at least", "ge"),
@@ -60,13 +61,13 @@ def _shown(fault: Mapping[str, Any]) -> str:
 
 
 def _allowed(parameter: Any, fault: Mapping[str, Any]) -> str:
-    """What the parameter takes: its whole range, not only the limit that was passed."""
+    """What the parameter takes: its whole range, or where the upper limit is large the one that was passed."""
     kind = str(fault["type"])
     if kind in _LIMITS:
         words, key = _LIMITS[kind]
         low, high = getattr(parameter, "min", None), getattr(parameter, "max", None)
-        if low is not None and high is not None:
-            return f"at least {low} and at most {high}"
+        if low is not None and high is not None and (key in ("le", "lt") or high < _LARGE):
+            return f"at least {low:,} and at most {high:,}"
         return f"{words} {fault['ctx'][key]:g}"
     return _KINDS.get(kind.partition("_")[0], "")
 

@@ -103,6 +103,38 @@ def test_options_have_one_voice(zoo, words, said):
     assert (ran.code, ran.err.splitlines()[0]) == (2, f"error: {said}")
 
 
+@pytest.mark.parametrize(
+    ("words", "value", "most"),
+    [
+        (["sample", "gpt2", "-n", "9" * 400], f"--count is {'9' * 39}…", "1,000,000,000"),
+        (["sample", "gpt2", "--batch-size", "2000000"], "--batch-size is 2000000", "1,000,000"),
+        (["score", "gpt2", "x", "--batch-size", "2000000"], "--batch-size is 2000000", "1,000,000"),
+        (["eval", "gpt2", "--batch-size", "2000000"], "--batch-size is 2000000", "1,000,000"),
+        (["train", "gpt2", "--batch-size", "2000000"], "--batch-size is 2000000", "1,000,000"),
+        (["train", "gpt2", "--processes", "2000"], "--processes is 2000", "1,024"),
+        (["sample", "gpt2", "--max-tokens", "2000000"], "--max-tokens is 2000000", "1,000,000 tokens"),
+        (["sample", "sunspots-hmm", "--length", f"{10**9}"], "--length is 1000000000", "100,000,000 frames"),
+    ],
+)
+def test_a_number_too_large_is_told_with_what_is_allowed(zoo, words, value, most):
+    ran = zoo(*words)
+    said = f"error: {value}, but must be at least 1 and at most {most}"
+    assert (ran.code, ran.err.splitlines()[0]) == (2, said)
+
+
+@pytest.mark.parametrize("option", ["--seed", "--start"])
+def test_a_seed_of_four_hundred_digits_is_told_in_short(zoo, option):
+    ran = zoo("sample", "sunspots-hmm", option, "9" * 400)
+    assert ran.code == 2
+    assert (
+        f"{option[2:]} is {'9' * 18}...{'9' * 18} (400 characters), but must be at least 0 and at most 9,223"
+        in ran.err
+    )
+    assert zoo("sample", "gpt2", "--temperature", "9" * 400).err.startswith(
+        "error: --temperature is inf, but must be finite and at least 0"
+    )
+
+
 @pytest.mark.parametrize("command", app.BY_MODEL)
 def test_options_before_an_unknown_place_of_the_model_say_that_it_comes_first(zoo, command):
     assert (

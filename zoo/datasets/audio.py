@@ -35,7 +35,7 @@ class AudioRules(Settings):
         maximum=audio_files.MOST_RATE,
         unit="samples a second",
     )
-    seconds: float = setting(1.0, help="length of a window", above=0.0, unit="seconds")
+    seconds: float = setting(1.0, help="length of a window", above=0.0, maximum=600.0, unit="seconds")
     held_out_share: float = setting(
         0.05, help="share of the recordings that the seed holds out", minimum=0.0, maximum=0.9
     )

@@ -37,6 +37,7 @@ class ImageRules(Settings):
         None,
         help="cut to a square and scale to this; unset, all must have one size",
         minimum=1,
+        maximum=8192,
         unit="pixels",
     )
     channels: str = setting(

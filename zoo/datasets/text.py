@@ -43,7 +43,11 @@ class TextRules(Settings):
     """How a data folder becomes training and held-out text."""
 
     vocabulary: int = setting(
-        1024, help="byte-pair tokens to learn, for a new network", minimum=257, unit="tokens"
+        1024,
+        help="byte-pair tokens to learn, for a new network",
+        minimum=257,
+        maximum=1_000_000,
+        unit="tokens",
     )
     window: int | None = setting(
         None, help="a row's length; the network's context when unset", minimum=2, unit="tokens"

@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from zoo.errors import UsageError
+from zoo.settings import shown
 
 _CPU_TOKENS, _CPU_LOGITS = 2**12, 2**26  # numbers that one pass may hold: more gain no speed, and cost memory
 _GPU_TOKENS, _GPU_LOGITS = 2**16, 2**29
@@ -35,7 +36,7 @@ def windows(context: int, size: int | None = None, stride: int | None = None) ->
     """The windows asked for: a network's whole context and half of a window when left out. Raises UsageError."""
     size = context if size is None else size
     if not 1 <= size <= context:
-        raise UsageError(f"window is {size}, but must be from 1 to the context of {context:,} tokens")
+        raise UsageError(f"window is {shown(size)}, but must be from 1 to the context of {context:,} tokens")
     stride = max(1, size // 2) if stride is None else stride
     if not 1 <= stride <= size:
         raise UsageError(

@@ -14,4 +14,4 @@ class SequenceControls(Settings):
     prompt: str = setting(
         "", help="text to continue, or symbols divided by blanks; - reads standard input", flags=("-p",)
     )
-    length: int = setting(200, help="frames to draw", minimum=1, unit="frames")
+    length: int = setting(200, help="frames to draw", minimum=1, maximum=100_000_000, unit="frames")

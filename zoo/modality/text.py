@@ -21,7 +21,9 @@ class TextControls(Settings):
     """What may be asked of a text model when sampling."""
 
     prompt: str = setting("", help="text to continue; - reads standard input", flags=("-p",))
-    max_tokens: int = setting(256, help="most new tokens a sample", minimum=1, unit="tokens")
+    max_tokens: int = setting(
+        256, help="most new tokens a sample", minimum=1, maximum=1_000_000, unit="tokens"
+    )
     temperature: float = setting(
         0.8, help="divides the logits; 1 is the model's own distribution, 0 is --greedy", minimum=0.0
     )

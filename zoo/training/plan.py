@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zoo.errors import UsageError
-from zoo.settings import Settings, setting
+from zoo.settings import MOST_AT_ONCE, Settings, setting
 
 _LONGEST_WARMUP = 100  # steps, unless a plan says otherwise
 _LARGEST_DECAY = 0.9999999  # below one, or nothing would ever be learned
@@ -25,7 +25,9 @@ class Plan(Settings):
     epochs: float | None = setting(
         None, help="in place of steps: how often to go through the data", above=0.0, unit="epochs"
     )
-    batch_size: int = setting(16, help="rows a step, over all processes and parts", minimum=1, unit="rows")
+    batch_size: int = setting(
+        16, help="rows a step, over all processes and parts", minimum=1, maximum=MOST_AT_ONCE, unit="rows"
+    )
     accumulation: int = setting(
         1,
         help="parts that a process computes its share of a batch in, to save memory",

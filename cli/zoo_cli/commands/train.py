@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.errors import UsageError
+from zoo.settings import MOST_AT_ONCE
 from zoo_cli import completion, loading, options, terminal
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from zoo_cli.stopping import Stopping
 
 _TIME_TO_SAY = 5.0  # seconds that a process waits before it says what the main one may be saying
+_MOST_PROCESSES = 1024
+
 HELP = """Train START on data, and write weights, recipe, metrics and checkpoints into the folder RUN.
 
 START is a model, whose weights are trained on, or a family such as gpt2 or gmm, of which a new network is made. What
@@ -65,7 +68,8 @@ def _train(
         float | None, typer.Option(metavar="X", help="In place of steps: how often to go through the data.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Rows a step, over all processes.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="Rows a step, over all processes."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", "-s", metavar="N", min=0, help="What chance depends on.")
@@ -83,7 +87,8 @@ def _train(
         bool, typer.Option("--force", help="Give up what is in the folder RUN; asks if it is not a run.")
     ] = False,
     processes: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Processes to share the work, one a GPU.")
+        int,
+        typer.Option(metavar="N", min=1, max=_MOST_PROCESSES, help="Processes to share the work, one a GPU."),
     ] = 1,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write RUN/tensorboard for TensorBoard.")
@@ -114,7 +119,7 @@ def _train(
     if resume and (start or recipe_file or force):
         raise UsageError("--resume goes on with RUN: it takes no START, --recipe or --force")
     if epochs is not None and not 0 < epochs < float("inf"):
-        raise UsageError(f"--epochs is {epochs:g}, but must be above 0")
+        raise UsageError(f"--epochs is {epochs:g}, but must be {'finite and ' * (epochs > 1)}above 0")
     if steps and epochs:
         raise UsageError("--steps and --epochs both say how long to train: leave one out")
     main = others.is_main()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.settings import MOST_AT_ONCE
 from zoo.targets import Target
 from zoo_cli import flags, model_options, options, terminal
 from zoo_cli.evaluating import metrics
@@ -49,7 +50,10 @@ def _eval(
     ] = None,
     changes: options.FileSettings = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Rows computed together; changes speed alone.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=MOST_AT_ONCE, help="Rows computed together; changes speed alone."
+        ),
     ] = None,
     revision: options.Revision = "",  # noqa: ARG001 - already used, to find `found`
     device: options.Device = "auto",

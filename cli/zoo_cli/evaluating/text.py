@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.settings import MOST_AT_ONCE
 from zoo.targets import Target
 from zoo_cli import flags, measures, model_options, options, saving, terminal
 from zoo_cli.evaluating import metrics
@@ -52,7 +53,10 @@ def _eval(
         int | None, typer.Option(metavar="N", min=1, help="Tokens from window to window; half when left out.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Windows computed together; changes speed alone.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=MOST_AT_ONCE, help="Windows computed together; changes speed alone."
+        ),
     ] = None,
     per_token: Annotated[
         bool, typer.Option("--per-token", help="Write each token with its log-probability.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.errors import DataError, UsageError
+from zoo.settings import MOST_AT_ONCE
 from zoo.targets import Target
 from zoo_cli import flags, measures, model_options, options, saving, terminal
 
@@ -65,7 +66,9 @@ def _score(
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Sequences computed together; changes speed alone."),
+        typer.Option(
+            metavar="N", min=1, max=MOST_AT_ONCE, help="Sequences computed together; changes speed alone."
+        ),
     ] = None,
     revision: options.Revision = "",  # noqa: ARG001 - already used, to find `found`
     device: options.Device = "auto",

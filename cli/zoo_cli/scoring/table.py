@@ -12,6 +12,7 @@ import typer
 
 from zoo.datasets.source import Member
 from zoo.errors import CapabilityError, DataError, UsageError
+from zoo.settings import MOST_AT_ONCE
 from zoo.targets import Target
 from zoo_cli import flags, options, table_output, terminal
 from zoo_cli.scoring import row_scores
@@ -63,7 +64,10 @@ def _score(
     ] = False,
     changes: options.FileSettings = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Rows computed together; changes speed alone.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=MOST_AT_ONCE, help="Rows computed together; changes speed alone."
+        ),
     ] = None,
     revision: options.Revision = "",
     device: options.Device = "auto",

@@ -12,6 +12,7 @@ import typer
 
 from zoo import bounds
 from zoo.errors import DataError
+from zoo.settings import MOST_AT_ONCE
 from zoo.targets import Target
 from zoo_cli import flags, measures, model_options, options, terminal
 
@@ -63,7 +64,10 @@ def _score(
         bool, typer.Option("--per-token", help="Write each token with its log-probability.")
     ] = False,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Texts computed together; changes speed alone.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=MOST_AT_ONCE, help="Texts computed together; changes speed alone."
+        ),
     ] = None,
     revision: options.Revision = "",
     device: options.Device = "auto",
