@@ -143,3 +143,19 @@ def test_what_is_missing_is_told(monkeypatch):
     with pytest.raises(MissingDependencyError, match="matplotlib") as told:
         picture([sample(FRAMES)], witness.NUMBERS, "model")
     assert told.value.hint == "pip install 'zoo-core[plots]'"
+
+
+@pytest.mark.parametrize("count", [2, 10, 25, 1000])
+def test_legend_and_title_stand_inside_the_picture(figures, count):
+    states = np.array([0, 1, count - 1])
+    picture([sample(FRAMES[:3], states=states)], Format(None, unscaled(("a", "b"))), "a long name " * 9)
+    whole = figures[0].bbox
+    for part in (figures[0].legends[0], figures[0]._suptitle):
+        box = part.get_window_extent()
+        assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+        assert whole.y0 <= box.y0 < box.y1 <= whole.y1
+
+
+def test_frames_are_counted_in_whole_numbers(figures):
+    picture([sample(FRAMES[:3], states=STATES[:3])], Format(None, unscaled(("a", "b"))), "toy")
+    assert all(float(at).is_integer() for at in figures[0].axes[-1].get_xticks())

@@ -125,3 +125,15 @@ def test_what_cannot_be_drawn_is_said(monkeypatch):
     with pytest.raises(MissingDependencyError) as missing:
         plots.plot_png(table(2), "toy")
     assert missing.value.hint == "pip install 'zoo-core[plots]'"
+
+
+@pytest.mark.parametrize(("middle", "spread"), [(1e10, 1.0), (-1e10, 1e4), (0.0, 1e-8), (1e300, 1e299)])
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_ticks_can_be_told_apart_and_what_they_share_is_said(drawn, middle, spread, columns):
+    values = middle + spread * np.random.default_rng(0).normal(size=(50, columns))
+    plots.plot_png(Table(table(columns).names, values), "toy")
+    axes = next(axes for axes in reversed(drawn[0].axes) if axes.axison)
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert len(set(labels)) == len(labels) > 1
+    assert max(map(len, labels)) <= 7
+    assert axes.xaxis.get_offset_text().get_text()

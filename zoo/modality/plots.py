@@ -6,7 +6,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,10 +24,12 @@ MOST_ROWS = 20_000
 MOST_COLUMNS = 6
 MOST_IMAGES = 10_000
 
-_COLOUR, _LINE, _GREY, _DARK = "#3b6ea8", "#c8553d", "#555555", "#222222"
+_COLOUR, _LINE, GREY, DARK = "#3b6ea8", "#c8553d", "#555555", "#222222"
 _DOTS_PER_INCH = 150
 _SMALLEST_IMAGE = 48  # pixels of the longer side in a grid
 _LONGEST_NAME = 28
+LONGEST_TITLE = 40
+"""Characters of a model's name in a plot's title."""
 
 Density = Callable[[np.ndarray], np.ndarray]
 """Rows (N, D) to their log-densities (N,), in nats."""
@@ -80,10 +82,10 @@ def plot_png(table: Table, title: str, *, density: Density | None = None, rows: 
     shown = min(len(names), MOST_COLUMNS)
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)  # inches
     made = figure(figsize=_size(shown), dpi=_DOTS_PER_INCH, layout=layout)
-    notes = safe_text(title) + _notes(names[shown:], len(finite), max(rows, len(table.values)))
+    notes = shortened(title, LONGEST_TITLE) + _notes(names[shown:], len(finite), max(rows, len(table.values)))
     if shown <= 2:
         axes = made.add_subplot()
-        axes.set_title(notes, fontsize=11, color=_DARK, parse_math=False, pad=12)
+        axes.set_title(notes, fontsize=11, color=DARK, parse_math=False, pad=12)
         if shown == 1:
             _histogram(axes, values[:, 0], names[0], density)
         else:
@@ -97,7 +99,7 @@ def plot_png(table: Table, title: str, *, density: Density | None = None, rows: 
             ha="right",
             va="top",
             fontsize=13,
-            color=_DARK,
+            color=DARK,
             parse_math=False,
             linespacing=1.6,
         )
@@ -144,10 +146,10 @@ def _notes(left_out: Sequence[str], shown: int, rows: int) -> str:
     return said
 
 
-def shortened(name: str) -> str:
-    """A name of a column or a symbol as a plot has room for it."""
+def shortened(name: str, most: int = _LONGEST_NAME) -> str:
+    """A name of a column or a symbol, or with LONGEST_TITLE of a model, as a plot has room for it."""
     name = safe_text(name)
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _histogram(axes: Axes, values: np.ndarray, name: str, density: Density | None) -> None:
@@ -161,7 +163,7 @@ def _histogram(axes: Axes, values: np.ndarray, name: str, density: Density | Non
         axes.set_xlim(low, high)
         axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
         axes.legend(frameon=False, fontsize=9)
-    _tidy(axes)
+    tidy(axes)
 
 
 def _bins(values: np.ndarray) -> Any:
@@ -179,7 +181,7 @@ def _scatter(axes: Axes, values: np.ndarray, names: Sequence[str]) -> None:
     _points(axes, values[:, 0], values[:, 1], size=12.0)
     axes.set_xlabel(names[0], parse_math=False)
     axes.set_ylabel(names[1], parse_math=False)
-    _tidy(axes)
+    tidy(axes)
 
 
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray, *, size: float) -> None:
@@ -204,10 +206,12 @@ def _pairs(figure: Figure, values: np.ndarray, names: Sequence[str]) -> None:
                 at.hist(values[:, row], bins=_bins(values[:, row]), color=_COLOUR, alpha=0.85)
             else:
                 _points(at, values[:, column], values[:, row], size=7.0)
-            _tidy(at)
+            tidy(at)
             at.locator_params(axis="x", nbins=3)
             at.locator_params(axis="y", nbins=4)
             at.tick_params(labelsize=8, labelleft=column == 0 != row, labelbottom=row == count - 1)
+            at.yaxis.offsetText.set_visible(column == 0 != row)
+            at.xaxis.offsetText.set_visible(row == count - 1)
             if row == column:
                 at.set_yticks([])
             if row == count - 1:
@@ -217,19 +221,12 @@ def _pairs(figure: Figure, values: np.ndarray, names: Sequence[str]) -> None:
     figure.align_labels()
 
 
-def _tidy(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter
-
+def tidy(axes: Axes, numbers: Literal["x", "y", "both"] = "both") -> None:
+    """Quiet lines. numbers: which axes have some: "x", "y" or "both"; what their ticks share is written once."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
-    axes.tick_params(colors=_GREY, labelsize=9)
+    axes.tick_params(colors=GREY, labelsize=9)
+    axes.ticklabel_format(axis=numbers, style="sci", scilimits=(-4, 7), useOffset=True)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(FuncFormatter(_tick))
-        axis.label.set_color(_DARK)
-
-
-def _tick(value: float, _place: int | None) -> str:
-    """A number at a tick: 12,000 or 0.25, and 1e+09 for what is long."""
-    if value and not 1e-4 <= abs(value) < 1e7:
-        return f"{value:.3g}"
-    return f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")
+        axis.label.set_color(DARK)
+        axis.offsetText.set(color=GREY, fontsize=8)

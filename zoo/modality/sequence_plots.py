@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import UsageError
-from zoo.modality.plots import figure_png, require_figure, shortened
+from zoo.modality.plots import DARK, GREY, LONGEST_TITLE, figure_png, require_figure, shortened, tidy
 from zoo.modality.sequence_format import Format
 from zoo.modality.sequence_samples import SequenceSample
 from zoo.text_safety import safe_text
@@ -37,8 +37,9 @@ _COLOURS = (
     "#8fae3c",
     "#5c5c5c",
 )
-_GREY, _DARK, _PALE = "#555555", "#222222", "#aaaaaa"
+_PALE = "#aaaaaa"
 _DOTS_PER_INCH = 150
+_LEGEND_COLUMNS = 5  # of a legend, so that states of many digits have room
 _LETTERS_A_LINE = 72
 _LEAST_GIVEN = 50  # frames before the drawn ones that are shown
 
@@ -97,10 +98,10 @@ class _States:
             marks,
             names,
             loc="outside lower center",
-            ncols=min(len(told), 10),
+            ncols=min(len(told), _LEGEND_COLUMNS),
             frameon=False,
             fontsize=9,
-            labelcolor=_GREY,
+            labelcolor=GREY,
             handletextpad=0.2,
         )
 
@@ -120,10 +121,10 @@ def _courses(samples: Sequence[SequenceSample], form: Format, states: _States, t
         for column in range(columns):
             at = axes[number * columns + column]
             _course(at, sample, column, states)
-            at.set_ylabel(shortened(form.names[column]), fontsize=10, color=_DARK, parse_math=False)
+            at.set_ylabel(shortened(form.names[column]), fontsize=10, color=DARK, parse_math=False)
             if len(samples) > 1 and column == 0:
                 _corner(at, f"sample {sample.index}")
-    axes[-1].set_xlabel("frame", fontsize=10, color=_DARK)
+    axes[-1].set_xlabel("frame", fontsize=10, color=DARK)
     figure.align_ylabels()
     states.legend(figure)
     return figure
@@ -150,7 +151,8 @@ def _course(axes: Axes, sample: SequenceSample, column: int, states: _States) ->
         axes.scatter(time, drawn, s=9, c=colours, linewidths=0, zorder=3)
     axes.margins(x=0.01, y=0.08)
     axes.autoscale_view()
-    _tidy(axes)
+    axes.locator_params(axis="x", integer=True)
+    tidy(axes)
 
 
 def _text(samples: Sequence[SequenceSample], states: _States, title: str) -> Figure:
@@ -240,10 +242,11 @@ def _symbols(samples: Sequence[SequenceSample], form: Format, states: _States, t
         at.set_yticks(range(len(kept)), [shortened(symbol) for symbol in kept], parse_math=False)
         at.set_ylim(len(kept) - 0.4, -0.6)
         at.margins(x=0.01)
-        _tidy(at)
+        at.locator_params(axis="x", integer=True)
+        tidy(at, "x")
         if len(samples) > 1:
             _corner(at, f"sample {sample.index}")
-    axes[-1].set_xlabel("frame", fontsize=10, color=_DARK)
+    axes[-1].set_xlabel("frame", fontsize=10, color=DARK)
     states.legend(figure)
     return figure
 
@@ -279,19 +282,13 @@ def _figure(
     said = f"{count:,} sample{'s' * (count != 1)} of {frames:,} frame{'s' * (frames != 1)}"
     more = " and ".join(note for note in left_out if note)
     figure.suptitle(
-        f"{safe_text(title)}: {said}" + (f" ({more} not shown)" if more else ""),
+        f"{shortened(title, LONGEST_TITLE)}: {said}" + (f" ({more} not shown)" if more else ""),
         fontsize=11,
-        color=_DARK,
+        color=DARK,
         parse_math=False,
     )
     return figure
 
 
 def _corner(axes: Axes, said: str) -> None:
-    axes.set_title(said, fontsize=9, color=_GREY, loc="right", pad=3)
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#999999")
-    axes.tick_params(colors=_GREY, labelsize=9)
+    axes.set_title(said, fontsize=9, color=GREY, loc="right", pad=3)
