@@ -49,3 +49,13 @@ def test_gumbel_noise_has_the_gumbel_distribution() -> None:
 def test_a_seed_or_start_out_of_range_is_refused(seed: int, start: int) -> None:
     with pytest.raises(UsageError, match="must be at least 0"):
         Noise(seed, start)
+
+
+@pytest.mark.parametrize(("start", "count"), [(0, 8), (2, 3), (3, 1), (4, 4), (7, 10), (5, 0)])
+def test_blocks_have_every_row_once_with_the_same_generator(start: int, count: int) -> None:
+    def drawn(first: int, rows: int) -> list[float]:
+        found = [g.random(4)[wanted] for g, wanted in Noise(7, first).blocks(rows, 4, "x")]
+        return [float(value) for part in found for value in part]
+
+    assert drawn(start, count) == drawn(0, 20)[start : start + count]
+    assert len(set(drawn(0, 20))) == 20

@@ -10,7 +10,7 @@ Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,18 @@ class Noise:
     def rows(self, count: int, stream: str) -> Rows:
         """One generator for each of `count` samples from `start` on. Streams of different names are independent."""
         return Rows([self._generator(self.start + row, stream) for row in range(count)])
+
+    def blocks(self, count: int, size: int, stream: str) -> Iterator[tuple[np.random.Generator, slice]]:
+        """A generator for each block of `size` rows that has some of the samples, and which of its rows they are.
+
+        Many times faster than `rows`. Whoever draws and computes a block whole, whichever of its rows are wanted, has
+        the same sample i whatever is drawn beside it. size: must follow from the model alone.
+        """
+        end = self.start + count
+        for block in range(self.start // size, -(-end // size) if count else 0):
+            first = block * size
+            wanted = slice(max(self.start - first, 0), min(end - first, size))
+            yield self._generator(block, f"{stream} in blocks of {size}"), wanted
 
     def _generator(self, index: int, stream: str) -> np.random.Generator:
         digest = hashlib.sha256(f"{self.seed}:{index}:{stream}".encode()).digest()

@@ -163,6 +163,16 @@ def test_a_sample_depends_on_its_own_number_alone():
     assert last(model, 0, Noise(3)).shape == (0, 4)
 
 
+@pytest.mark.parametrize("covariance", COVARIANCES)
+@pytest.mark.parametrize("columns", [1, 4, 200])
+def test_rows_are_the_same_to_the_bit_whatever_is_drawn_beside_them(covariance, columns):
+    """Across the ends of blocks, of 2048 rows, or 128 of 200 columns, and of what is drawn at once."""
+    model = mixture(covariance, columns=columns)
+    whole = last(model, 4500, Noise(3))
+    for start, count in ((0, 1), (127, 3), (2040, 20), (4090, 15), (4499, 1)):
+        assert torch.equal(whole[start : start + count], last(model, count, Noise(3, start=start)))
+
+
 @pytest.mark.parametrize("given", ["1", "one=2", "1=two", "9=1"])
 def test_a_given_column_that_is_none_is_refused(given):
     with pytest.raises(UsageError):

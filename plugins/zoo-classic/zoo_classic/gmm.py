@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,6 +21,7 @@ from zoo.modality.table import TableControls
 from zoo.noise import Noise
 from zoo_classic import gaussians, gmm_fit
 from zoo_classic.gmm_config import GMMConfig
+from zoo_classic.gmm_draw import Ready
 
 _VALUES_AT_ONCE = 2**20  # of rows whose densities are computed together
 _ROWS_DRAWN_AT_ONCE = 4096
@@ -216,27 +218,20 @@ class GMM(nn.Module):
             yield whole
 
     def _drawn(self, count: int, noise: Noise) -> Iterator[torch.Tensor]:
-        upto = self.weights.double().cumsum(dim=0).cpu()
-        means = self.means.double().cpu()  # drawn there, so that every device draws the same
-        covariances = self.covariances.double().cpu()
-        cholesky = torch.linalg.cholesky(gaussians.expanded(covariances, self.config.covariance, means))
-        drawn = means.new_empty(count, means.shape[1])
+        """On the CPU, so that every device draws the same; in whole blocks, so that every count and start does."""
+        ready = Ready.of(self)
+        drawn = np.empty((count, self.config.columns))
         for first in range(0, count, _ROWS_DRAWN_AT_ONCE):
-            rows = replace(noise, start=noise.start + first).rows(
-                min(_ROWS_DRAWN_AT_ONCE, count - first), "gmm"
-            )
-            component = torch.searchsorted(upto, rows.uniform() * upto[-1], right=True).clamp(
-                max=len(upto) - 1
-            )
-            normal = rows.normal(means.shape[1])
-            # not a matrix product: a row's sum must not depend on how many rows there are
-            offset = torch.stack(
-                [(cholesky[k] * z).sum(dim=1) for k, z in zip(component.tolist(), normal, strict=True)]
-            )
-            drawn[first : first + len(offset)] = means[component] + offset
-            yield drawn[: first + len(offset)].to(self.means)
+            done = first
+            size = min(_ROWS_DRAWN_AT_ONCE, count - first)
+            of_part = replace(noise, start=noise.start + first)
+            for generator, wanted in of_part.blocks(size, ready.size, "gmm"):
+                part = ready.block(generator)[0][wanted]
+                drawn[done : done + len(part)] = part
+                done += len(part)
+            yield torch.from_numpy(drawn[:done]).to(self.means)
         if not count:
-            yield drawn.to(self.means)
+            yield torch.from_numpy(drawn).to(self.means)
 
     def _columns(self, columns: Sequence[int]) -> torch.Tensor:
         count = self.config.columns
