@@ -82,7 +82,7 @@ def counter(count: int) -> Iterator[Take]:
 
 
 @contextmanager
-def json_lines(names: Sequence[str], seed: int, start: int) -> Iterator[Take]:
+def json_lines(names: Sequence[str], seed: int, start: int, *, labelled: bool = False) -> Iterator[Take]:
     """One JSON object a row on standard output."""
     from zoo.modality.table_files import record
 
@@ -91,19 +91,19 @@ def json_lines(names: Sequence[str], seed: int, start: int) -> Iterator[Take]:
     def take(rows: np.ndarray) -> None:
         nonlocal following
         for row in rows:
-            terminal.out_json(record(names, row, following, seed))
+            terminal.out_json(record(names, row, following, seed, labelled=labelled))
             following += 1
 
     yield take
 
 
 @contextmanager
-def cells(names: Sequence[str]) -> Iterator[Take]:
+def cells(names: Sequence[str], *, labelled: bool = False) -> Iterator[Take]:
     """CSV on standard output, for a program."""
-    from zoo.modality.table_files import csv_numbers, csv_text
+    from zoo.modality.table_files import csv_names, csv_numbers
 
-    terminal.out(csv_text([names]), end="")
-    yield lambda rows: terminal.out(csv_numbers(rows), end="")
+    terminal.out(csv_names(names, labelled=labelled), end="")
+    yield lambda rows: terminal.out(csv_numbers(rows, labelled=labelled), end="")
 
 
 @contextmanager
@@ -147,8 +147,10 @@ def _show(names: Sequence[str], rows: Sequence[np.ndarray], start: int) -> int:
 
 
 def _numbers(values: Sequence[float]) -> list[str]:
-    """Six digits of the largest, and as many decimals for the others of a column."""
+    """Six digits of the largest, and as many decimals for the others of a column; of whole numbers none."""
     most = max(map(abs, values))
+    if most < 1e9 and all(value.is_integer() for value in values):
+        return [f"{value:.0f}" for value in values]
     if not most or 1e-4 <= most < 1e9:
         decimals = min(5, max(0, 5 - math.floor(math.log10(most)))) if most else 0
         return [f"{value:.{decimals}f}" for value in values]

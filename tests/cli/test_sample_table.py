@@ -252,3 +252,47 @@ def test_the_help_of_a_model_shows_what_may_be_given(zoo, run):
     assert ran.code == 0
     assert "NAME=VALUE" in ran.out
     assert ".parquet" in ran.out
+
+
+def test_drawn_rows_have_the_component_they_were_drawn_from(zoo, tmp_path):
+    """As scoring finds it where components are far apart, and the rows are those without labels."""
+    run = str(mixture_run(tmp_path / "run", NAMES))
+    plain, ran = (zoo("sample", run, "-n", "6", "--seed", "1", *more) for more in ((), ("--labels",)))
+    lines = list(csv.reader(ran.out.splitlines()))
+    assert lines[0] == ["component", "responsibility", *NAMES]
+    assert [line[2:] for line in lines] == list(csv.reader(plain.out.splitlines()))
+    assert {line[0] for line in lines[1:]} == {"0", "1"}
+    (tmp_path / "drawn.csv").write_text(plain.out)
+    said = json.loads(zoo("score", run, str(tmp_path / "drawn.csv"), "--labels", "--json").out)["items"]
+    for line, item in zip(lines[1:], said, strict=True):
+        same = int(line[0]) == item["component"]
+        share = item["responsibility"] if same else 1 - item["responsibility"]
+        assert float(line[1]) == pytest.approx(share)
+    some = zoo("sample", run, "-n", "2", "--start", "3", "--seed", "1", "--labels").out
+    assert list(csv.reader(some.splitlines()))[1:] == lines[4:6]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".npy", ".jsonl"])
+def test_labels_are_saved(zoo, tmp_path, suffix):
+    run = str(mixture_run(tmp_path / "run", NAMES))
+    path = tmp_path / f"a{suffix}"
+    ran = zoo("sample", run, "-n", "3", "--seed", "1", "--labels", "-o", str(path), "--json")
+    said = [json.loads(line) for line in ran.out.splitlines()]
+    one = said[0] | {"values": {"weight": said[0]["values"]["weight"]}}
+    assert shape(one) == documented("zoo sample MODEL --labels --json, of tables")
+    expected = [[one["component"], one["responsibility"], *one["values"].values()] for one in said]
+    if suffix == ".jsonl":
+        assert path.read_text() == ran.out
+    else:
+        found = read_table(path)
+        assert found.values.tolist() == expected
+        assert suffix == ".npy" or found.names == ("component", "responsibility", *NAMES)
+
+
+def test_labels_that_cannot_be_are_refused(zoo, tmp_path):
+    run = str(mixture_run(tmp_path / "run", NAMES))
+    ran = zoo("sample", run, "--labels", "-o", str(tmp_path / "a.png"))
+    assert (ran.code, "a picture has no labels" in ran.err) == (2, True)
+    other = str(mixture_run(tmp_path / "other", ("component", "x"), mean=(0, 0), scale=(1, 1)))
+    ran = zoo("sample", other, "--labels")
+    assert (ran.code, "has a column 'component' itself" in ran.err) == (2, True)

@@ -18,6 +18,9 @@ import numpy as np
 from zoo.datasets.table_files import Table
 from zoo.errors import MissingDependencyError, UsageError
 
+LABELS = ("component", "responsibility")
+"""The first columns of labelled rows: a whole number from 0 on, and a probability."""
+
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".jsonl")
 
 Add = Callable[[np.ndarray], None]
@@ -34,10 +37,13 @@ def save(table: Table, path: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path, names: Sequence[str], *, seed: int = 0, start: int = 0) -> Iterator[Add]:
+def writing(
+    path: Path, names: Sequence[str], *, seed: int = 0, start: int = 0, labelled: bool = False
+) -> Iterator[Add]:
     """What the rows of a new file are given to, (B, D) of float64 at a time; the file is there once all are.
 
-    seed, start: of the samples, which JSON lines tell; see `record`. One that is there is replaced.
+    seed, start: of the samples, which JSON lines tell; see `record`. labelled: rows begin with `LABELS`, (B, 2 + D).
+    One that is there is replaced.
     Raises UsageError for a name without one of `SUFFIXES`, MissingDependencyError for Parquet without pyarrow.
     """
     kind = path.suffix.lower()
@@ -46,15 +52,18 @@ def writing(path: Path, names: Sequence[str], *, seed: int = 0, start: int = 0) 
     into = require_parquet() if kind == ".parquet" else None
     with whole(path) as file:
         if into is not None:
-            with _parquet(into, file, names) as add:
+            with _parquet(into, file, names, labelled=labelled) as add:
                 yield add
             return
         if kind == ".npy":
-            with _array(file, len(names)) as add:
+            with _array(file, len(names) + len(LABELS) * labelled) as add:
                 yield add
             return
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        yield _lines(text, names, seed, start) if kind == ".jsonl" else _cells(text, names, kind)
+        if kind == ".jsonl":
+            yield _lines(text, names, seed, start, labelled=labelled)
+        else:
+            yield _cells(text, names, kind, labelled=labelled)
         text.flush()
         text.detach()
 
@@ -87,10 +96,19 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def record(names: Sequence[str], values: np.ndarray, index: int, seed: int) -> dict[str, Any]:
-    """A row (D,) as JSON; `index` and `seed` draw it again. What is no finite number is None."""
-    said = (value if math.isfinite(value) else None for value in values.tolist())
-    return {"index": index, "seed": seed, "values": dict(zip(names, said, strict=True))}
+def record(
+    names: Sequence[str], values: np.ndarray, index: int, seed: int, *, labelled: bool = False
+) -> dict[str, Any]:
+    """A row (D,) as JSON; `index` and `seed` draw it again. What is no finite number is None.
+
+    labelled: the row begins with `LABELS`.
+    """
+    said = [value if math.isfinite(value) else None for value in values.tolist()]
+    told: dict[str, Any] = {"index": index, "seed": seed}
+    if labelled:
+        told |= {LABELS[0]: int(values[0]), LABELS[1]: said[1]}
+        said = said[len(LABELS) :]
+    return told | {"values": dict(zip(names, said, strict=True))}
 
 
 def csv_text(rows: Sequence[Sequence[Any]], kind: str = ".csv") -> str:
@@ -100,32 +118,40 @@ def csv_text(rows: Sequence[Sequence[Any]], kind: str = ".csv") -> str:
     return text.getvalue()
 
 
-def csv_numbers(rows: np.ndarray, kind: str = ".csv") -> str:
-    """As `csv_text`, rows (B, D) of float64, with the digits that read back as the same."""
-    delimiter = _delimiter(kind)
-    return "".join(delimiter.join(map(repr, row)) + "\n" for row in rows.tolist())
+def csv_names(names: Sequence[str], kind: str = ".csv", *, labelled: bool = False) -> str:
+    """The line of names above such rows."""
+    return csv_text([[*(LABELS if labelled else ()), *names]], kind)
+
+
+def csv_numbers(rows: np.ndarray, kind: str = ".csv", *, labelled: bool = False) -> str:
+    """As `csv_text`, rows (B, D) of float64, with the digits that read back as the same; see `writing`."""
+    delimiter, lines = _delimiter(kind), rows.tolist()
+    if labelled:
+        lines = [[int(component), *rest] for component, *rest in lines]
+    return "".join(delimiter.join(map(repr, row)) + "\n" for row in lines)
 
 
 def _delimiter(kind: str) -> str:
     return "\t" if kind == ".tsv" else ","
 
 
-def _cells(text: IO[str], names: Sequence[str], kind: str) -> Add:
-    text.write(csv_text([names], kind))
+def _cells(text: IO[str], names: Sequence[str], kind: str, *, labelled: bool) -> Add:
+    text.write(csv_names(names, kind, labelled=labelled))
 
     def add(rows: np.ndarray) -> None:
-        text.write(csv_numbers(rows, kind))
+        text.write(csv_numbers(rows, kind, labelled=labelled))
 
     return add
 
 
-def _lines(text: IO[str], names: Sequence[str], seed: int, start: int) -> Add:
+def _lines(text: IO[str], names: Sequence[str], seed: int, start: int, *, labelled: bool) -> Add:
     following = start
 
     def add(rows: np.ndarray) -> None:
         nonlocal following
         for row in rows:
-            text.write(json.dumps(record(names, row, following, seed), ensure_ascii=False) + "\n")
+            said = record(names, row, following, seed, labelled=labelled)
+            text.write(json.dumps(said, ensure_ascii=False) + "\n")
             following += 1
 
     return add
@@ -156,11 +182,19 @@ def _array(file: IO[bytes], columns: int) -> Iterator[Add]:
 
 
 @contextmanager
-def _parquet(parquet: Any, file: IO[bytes], names: Sequence[str]) -> Iterator[Add]:
+def _parquet(parquet: Any, file: IO[bytes], names: Sequence[str], *, labelled: bool) -> Iterator[Add]:
     import pyarrow
 
-    schema = pyarrow.schema([(name, pyarrow.float64()) for name in names])
+    fields = [(name, pyarrow.float64()) for name in names]
+    if labelled:
+        fields = [(LABELS[0], pyarrow.int64()), (LABELS[1], pyarrow.float64()), *fields]
+    schema = pyarrow.schema(fields)
+
+    def add(rows: np.ndarray) -> None:
+        columns = [np.ascontiguousarray(column) for column in rows.T]
+        if labelled:
+            columns[0] = columns[0].astype(np.int64)
+        writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
+
     with parquet.ParquetWriter(file, schema) as writer:
-        yield lambda rows: writer.write_table(
-            pyarrow.Table.from_arrays([np.ascontiguousarray(column) for column in rows.T], schema=schema)
-        )
+        yield add

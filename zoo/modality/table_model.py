@@ -20,9 +20,10 @@ from zoo.datasets.table_columns import (
     unscaled,
 )
 from zoo.datasets.table_files import Table
-from zoo.errors import CapabilityError, DataError, WeightsError
+from zoo.errors import CapabilityError, DataError, UsageError, WeightsError
 from zoo.modality import data_frames
 from zoo.modality.table import TableControls, assignments
+from zoo.modality.table_files import LABELS
 from zoo.model import Model
 from zoo.noise import Noise
 from zoo.settings import require_whole
@@ -154,6 +155,33 @@ class TableModel(Model):
     def responsibilities(self, items: Any, *, batch_size: int | None = None) -> np.ndarray:
         """The probability of each of K components given the row, (N, K) float64; see `log_prob`."""
         return self._measured("responsibilities", items, batch_size)
+
+    def labelled(
+        self, parts: Iterator[np.ndarray], *, seed: int, start: int, controls: TableControls
+    ) -> Iterator[np.ndarray]:
+        """Drawn rows, (B, D) at a time as `parts` gives them, behind two columns: (B, 2 + D).
+
+        These are the component that a row was drawn from, counted from 0, and its probability given the row.
+        Raises CapabilityError for a network without components, UsageError for one with columns of these names.
+        """
+        components: Any = getattr(self.network, "components", None)
+        if not callable(components):
+            raise CapabilityError(f"{self.name} does not draw from components")
+        if taken := [name for name in LABELS if name in self.columns]:
+            raise UsageError(
+                f"{self.name} has a column {taken[0]!r} itself, which a label would be taken for"
+            )
+        asked = self._translated(controls, assignments(getattr(controls, "given", ()), self.columns))
+
+        def with_labels() -> Iterator[np.ndarray]:
+            first = start
+            for rows in parts:
+                component = components(len(rows), Noise(seed, first), asked).numpy()
+                shares = self.responsibilities(rows)[np.arange(len(rows)), component]
+                yield np.column_stack([component, shares, rows])
+                first += len(rows)
+
+        return with_labels()
 
     def labels(self, items: Any, *, batch_size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The likeliest component of each row, (N,) int64, and its probability given the row; see `log_prob`."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zoo.errors import UsageError
 from zoo.targets import Target
 from zoo_cli import flags, model_options, options, terminal
 
@@ -43,6 +44,12 @@ def _sample(
             help="Save to .csv, .tsv, .parquet, .npy or .jsonl; or draw a plot, or a grid of images, as .png.",
         ),
     ] = None,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels", help="Also tell the component of each row, and its probability given the row."
+        ),
+    ] = False,
     revision: options.Revision = "",  # noqa: ARG001 - already used, to find `target`
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -59,6 +66,8 @@ def _sample(
     target = model_options.after(target, "sample", model)
     controls: Any = settings.make(controls_class, asked, what=f"zoo sample {target.name}")
     path = table_output.file(output, table_output.SAVED, replace=yes) if output else None
+    if labels and path is not None and path.suffix == ".png":
+        raise UsageError("a picture has no labels", hint="-o FILE.csv saves rows with theirs")
     seed, say = chosen_seed(seed, quiet=quiet or as_json)
     loaded = load(target, device=device, dtype=dtype, offline=offline, quiet=quiet)
     from zoo.modality.table_model import BATCH_SIZE
@@ -67,7 +76,9 @@ def _sample(
     parts = loaded.parts(
         drawn, seed=seed, start=start, batch_size=batch_size or BATCH_SIZE, controls=controls
     )
-    outputs = _outputs(loaded, path, count, seed, start, as_json=as_json)
+    if labels:
+        parts = loaded.labelled(parts, seed=seed, start=start, controls=controls)
+    outputs = _outputs(loaded, path, count, seed, start, as_json=as_json, labelled=labels)
     if terminal.is_terminal(sys.stderr) and not quiet and drawn > (batch_size or BATCH_SIZE):
         outputs.append(table_output.counter(drawn))
     table_output.send(say(parts), outputs)
@@ -91,7 +102,14 @@ def _done(model: TableModel, path: Path, asked: Path | None, count: int, drawn: 
 
 
 def _outputs(
-    model: TableModel, path: Path | None, count: int, seed: int, start: int, *, as_json: bool
+    model: TableModel,
+    path: Path | None,
+    count: int,
+    seed: int,
+    start: int,
+    *,
+    as_json: bool,
+    labelled: bool,
 ) -> list[Output]:
     """Where the rows go: what is saved is not shown as well, unless as JSON."""
     from zoo.modality import table_files
@@ -103,12 +121,15 @@ def _outputs(
         if path.suffix.lower() == ".png":
             outputs.append(table_output.picture(path, model, count, saving.title(model)))
         else:
-            outputs.append(table_files.writing(path, model.columns, seed=seed, start=start))
+            outputs.append(
+                table_files.writing(path, model.columns, seed=seed, start=start, labelled=labelled)
+            )
     if as_json:
-        outputs.append(table_output.json_lines(model.columns, seed, start))
+        outputs.append(table_output.json_lines(model.columns, seed, start, labelled=labelled))
     elif path is None and not terminal.for_reading(sys.stdout):
-        outputs.append(table_output.cells(model.columns))
+        outputs.append(table_output.cells(model.columns, labelled=labelled))
     elif path is None:
-        shown = image_preview.images(model.image) if model.image else None
-        outputs.append(shown or table_output.preview(model.columns, start))
+        shown = image_preview.images(model.image) if model.image and not labelled else None
+        names = (*table_files.LABELS, *model.columns) if labelled else model.columns
+        outputs.append(shown or table_output.preview(names, start))
     return outputs

@@ -173,6 +173,17 @@ def test_rows_are_the_same_to_the_bit_whatever_is_drawn_beside_them(covariance, 
         assert torch.equal(whole[start : start + count], last(model, count, Noise(3, start=start)))
 
 
+@pytest.mark.parametrize("given", [(), ("1=6.5",)])
+def test_the_component_of_a_drawn_row_is_the_one_it_was_drawn_from(given):
+    """Components that are far apart, so that each row's is the nearest; given a value that all can have."""
+    model = build(GMMConfig(2, 3))
+    means = torch.tensor([[0.0, 6.0], [1e3, 6.5], [2e3, 7.0]], dtype=torch.float64)
+    model.start(means, torch.eye(2, dtype=torch.float64).expand(3, 2, 2))
+    found = model.components(50, Noise(3, start=2040), TableControls(given=given))
+    assert found.tolist() == model.predict(last(model, 50, Noise(3, start=2040), given=given)).tolist()
+    assert len(found.unique()) == 3
+
+
 @pytest.mark.parametrize("given", ["1", "one=2", "1=two", "9=1"])
 def test_a_given_column_that_is_none_is_refused(given):
     with pytest.raises(UsageError):

@@ -217,6 +217,14 @@ class GMM(nn.Module):
             whole[:, known] = drawn.new_tensor(list(given.values()))
             yield whole
 
+    def components(self, count: int, noise: Noise, controls: TableControls) -> torch.Tensor:
+        """The component that each row of `sample` is drawn from, (count,) int64."""
+        given = _given(controls)
+        mixture = self.conditional(list(given), list(given.values())) if given else self
+        ready = Ready.of(mixture)
+        parts = [ready.block(one)[1][wanted] for one, wanted in noise.blocks(count, ready.size, "gmm")]
+        return torch.from_numpy(np.concatenate([np.empty(0, np.int64), *parts]))
+
     def _drawn(self, count: int, noise: Noise) -> Iterator[torch.Tensor]:
         """On the CPU, so that every device draws the same; in whole blocks, so that every count and start does."""
         ready = Ready.of(self)
