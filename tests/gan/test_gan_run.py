@@ -11,7 +11,7 @@ import torch
 
 from gan.dcgan import DCGAN, Config, Controls
 from zoo.noise import Noise
-from zoo.training import recipe, run
+from zoo.training import recipe, resuming, run
 from zoo.weights.tensors import read_header, zoo_metadata
 from zoo_cli.main import main
 
@@ -72,7 +72,7 @@ def test_adversaries_losses_choose_no_best_so_the_weights_are_the_newest(tmp_pat
     assert read_header(folder / "model.safetensors").metadata["step"] == "6"
     newest = folder / "checkpoints" / "step-00000006" / "model.safetensors"
     assert weights(folder).keys() == safetensors.torch.load_file(newest).keys()
-    again = run.resume(folder, device="cpu")
+    again = resuming.resume(folder, device="cpu")
     assert (again.best, again.measure) == (float("inf"), "")
 
 
@@ -101,7 +101,7 @@ def recipe_of(folder):
 def test_the_average_is_what_is_kept_with_the_newest_running_statistics(tmp_path):
     folder = tmp_path / "run"
     trained("tiny-dcgan", folder, "--steps", "3", "--set", "plan.average=0.9")
-    again = run.resume(folder, device="cpu")
+    again = resuming.resume(folder, device="cpu")
     kept, network = weights(folder), again.learner.network
     parameters = {name for name, _ in network.named_parameters()}
     for name, value in network.state_dict().items():

@@ -138,7 +138,7 @@ def test_the_folder_that_a_tokenizer_was_loaded_from_does_not_leave(run, origin)
 
 
 def test_a_run_resumes_from_the_path_that_it_keeps_for_itself(tmp_path):
-    from zoo.training import recipe, run
+    from zoo.training import recipe, resuming, run
 
     (tmp_path / "patients").mkdir()
     (tmp_path / "patients" / "rows.csv").write_text("a,b\n" + "".join(f"{x},{x * x}\n" for x in range(40)))
@@ -148,7 +148,7 @@ def test_a_run_resumes_from_the_path_that_it_keeps_for_itself(tmp_path):
     begun = run.begin(wanted, tmp_path / "run", device="cpu")
     assert len(list(run.steps(begun))) == 1
     assert recipe.read(tmp_path / "run" / "recipe.yaml").source == str(tmp_path / "patients" / "rows.csv")
-    run.resume(tmp_path / "run", device="cpu")
+    resuming.resume(tmp_path / "run", device="cpu")
     made = bundle(tmp_path / "run")
     assert made.files.keys() == {WEIGHTS, "columns.json", *WRITTEN}
     for name, content in made.files.items():

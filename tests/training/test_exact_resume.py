@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from training import commands
-from zoo.training import run
+from zoo.training import resuming, run
 from zoo.training.learner import Learner
 from zoo.training.loop import train
 from zoo.training.plan import SCHEDULES, Plan
@@ -82,7 +82,7 @@ def test_the_command_goes_on_from_any_step_to_the_same_files(works, tmp_path, ca
         shutil.copytree(tmp_path / "stepped", tmp_path / f"after{step.step}")
     for number in numbers:
         folder = tmp_path / f"after{number}"
-        assert run.resume(folder, device="cpu").learner.step == number
+        assert resuming.resume(folder, device="cpu").learner.step == number
         torch.manual_seed(number)
         assert main(commands.again(folder, "--quiet")) == 0
         assert commands.sha256(folder) == commands.sha256(tmp_path / "whole")

@@ -16,7 +16,7 @@ from training import commands
 from zoo.datasets.passes import RowPasses
 from zoo.errors import CapabilityError, DataError, TrainingError, UsageError
 from zoo.noise import Noise
-from zoo.training import checkpoint, run
+from zoo.training import checkpoint, resuming, run
 from zoo.training.fitting import Fitter, fit
 from zoo.training.plan import FitPlan, Plan
 from zoo.training.recipe import Recipe
@@ -85,7 +85,7 @@ def test_a_fit_stopped_after_any_step_goes_on_to_the_same_bits(table, tmp_path, 
     for at in range(1, 9):
         folder = tmp_path / f"stopped-{at}"
         done(begin(table, folder, config, steps=9), at)
-        done(run.resume(folder, device="cpu"))
+        done(resuming.resume(folder, device="cpu"))
         assert commands.sha256(folder) == commands.sha256(whole.folder)
         assert commands.last_checkpoint(folder) == commands.last_checkpoint(whole.folder)
         assert commands.metrics(folder) == commands.metrics(whole.folder)
@@ -112,7 +112,7 @@ def test_a_fit_ends_by_itself_when_it_has_converged_and_is_then_finished(table, 
     assert 1 < begun.learner.step < 500
     last = commands.metrics(begun.folder)[-1]
     assert (last["step"], "held_out_nats_per_row" in last) == (begun.learner.step, True)
-    again = run.resume(begun.folder, device="cpu")
+    again = resuming.resume(begun.folder, device="cpu")
     assert again.finished
     assert list(run.steps(again)) == []
     assert checkpoint.newest(begun.folder).notes["converged"] is True
@@ -325,7 +325,7 @@ def test_a_chain_stopped_after_any_step_goes_on_to_the_same_bits(lines, tmp_path
     for at in range(1, 6):
         folder = tmp_path / f"stopped-{at}"
         done(chain(lines, folder), at)
-        done(run.resume(folder, device="cpu"))
+        done(resuming.resume(folder, device="cpu"))
         assert commands.sha256(folder) == commands.sha256(whole.folder)
         assert commands.last_checkpoint(folder) == commands.last_checkpoint(whole.folder)
         assert commands.metrics(folder) == commands.metrics(whole.folder)
@@ -422,7 +422,7 @@ def test_the_newest_weights_are_kept_where_the_plan_says_so(table, tmp_path):
     plan = {"steps": 30, "evaluate_every": 1, "keep_best": False}
     begun = fitted(table, tmp_path / "run", {**WHOLE, "start": "random"}, **plan)
     assert read_header(begun.folder / "model.safetensors").metadata["step"] == "30"
-    again = run.resume(begun.folder, device="cpu")
+    again = resuming.resume(begun.folder, device="cpu")
     measured = [line["held_out_nats_per_row"] for line in commands.metrics(begun.folder)]
     assert (again.best, again.best_step) == (min(measured), 1 + measured.index(min(measured)))
 

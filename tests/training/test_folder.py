@@ -20,7 +20,7 @@ from training import commands
 from training.test_run import SMALL
 from zoo.errors import TrainingError, UsageError
 from zoo.training import folder as folders
-from zoo.training import run
+from zoo.training import resuming, run
 from zoo_cli.main import main
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -221,13 +221,13 @@ def test_a_second_writer_is_told_who_the_first_is_and_harms_nothing(works, tmp_p
 def test_a_run_in_this_process_is_locked_until_it_is_closed(works, tmp_path):
     first = begin(works, tmp_path / "run")
     with pytest.raises(TrainingError, match=rf"is being written to by process {os.getpid()} of "):
-        run.resume(tmp_path / "run", device="cpu")
+        resuming.resume(tmp_path / "run", device="cpu")
     steps = run.steps(first)
     next(steps)
     with pytest.raises(TrainingError, match="is being written to"):
         begin(works, tmp_path / "run", force=True)
     steps.close()
-    with contextlib.closing(run.resume(tmp_path / "run", device="cpu")) as again:
+    with contextlib.closing(resuming.resume(tmp_path / "run", device="cpu")) as again:
         assert list(run.steps(again))
 
 

@@ -16,7 +16,7 @@ from zoo import api
 from zoo.errors import CapabilityError, DataError, PluginError, TrainingError, UnknownModelError, UsageError
 from zoo.evaluation.text import bits_per_byte
 from zoo.family import Family
-from zoo.training import checkpoint, outputs, recipe, run, start
+from zoo.training import checkpoint, outputs, recipe, resuming, run, start
 from zoo.training.folder import LOCK
 from zoo.training.recipe import Recipe
 from zoo.weights.tensors import read_header, zoo_metadata
@@ -53,7 +53,7 @@ def begin(wanted, works, folder, **given):
 
 
 def resume(folder, **given):
-    return run.resume(folder, device="cpu", **given)
+    return resuming.resume(folder, device="cpu", **given)
 
 
 def trained(wanted, works, folder):

@@ -19,7 +19,7 @@ import errno
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,11 @@ from zoo.datasets import reading
 from zoo.datasets import source as sources
 from zoo.datasets.material import Material
 from zoo.datasets.previews import write
-from zoo.errors import DiskSpaceError, TrainingError, UsageError, ZooError
+from zoo.errors import DiskSpaceError, UsageError
 from zoo.family import Family
-from zoo.training import checkpoint, processes, recipe, start, versions
-from zoo.training.checkpoint import Checkpoint
+from zoo.training import processes, recipe, start, versions
 from zoo.training.fitting import Fitter, fit
-from zoo.training.folder import ABOUT, FILES, RECIPE, Held, claim, replaced, require_expendable, take
+from zoo.training.folder import ABOUT, FILES, RECIPE, Held, claim, require_expendable
 from zoo.training.learner import Learner
 from zoo.training.loop import train
 from zoo.training.outputs import METRICS, continued, keep, keep_best, line, preview
@@ -46,7 +45,9 @@ from zoo.training.recipe import Recipe
 from zoo.training.start import Start
 from zoo.training.step import Step
 
-_GOES_BY = "recipe"  # in run.json
+GOES_BY = "recipe"
+"""Where run.json has the recipe that the run goes by."""
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -108,7 +109,7 @@ def begin(
     state = processes.state(device)
     if not processes.is_main():
         processes.wait()
-        return _opened(recipe.read(folder / RECIPE), None, folder, device, offline)
+        return opened(recipe.read(folder / RECIPE), None, folder, device, offline)
     if not wanted.source:
         raise UsageError("say what to train on: --data, or data.source in the recipe")
     origin = start.find(wanted.start, offline=offline)
@@ -143,7 +144,7 @@ def _begun(wanted: Recipe, origin: Start, rules: Any, folder: Path, device: str,
     whole = dataclasses.replace(wanted, data=settings.plain(rules))
     run = _prepare(whole, origin, material, folder, device, offline)
     about = versions.about(run.origin.plugin, device, run.rows.fingerprint, run.material.summary)
-    _write_down(run, {**about, FILES: sorted(_beside(folder, origin.family))})
+    write_down(run, {**about, FILES: sorted(_beside(folder, origin.family))})
     return run
 
 
@@ -161,108 +162,14 @@ def _require_outside(folder: Path, wanted: Recipe, origin: Start) -> None:
             )
 
 
-def _write_down(run: Run, about: Mapping[str, Any]) -> None:
+def write_down(run: Run, about: Mapping[str, Any]) -> None:
     """The recipe: for people, who may change it, and in run.json as the run goes by it, to tell what they did."""
-    said = {**about, _GOES_BY: recipe.shareable(recipe.to_plain(run.recipe))}
+    said = {**about, GOES_BY: recipe.shareable(recipe.to_plain(run.recipe))}
     write(run.folder / ABOUT, (json.dumps(said, indent=1) + "\n").encode())
     write(run.folder / RECIPE, recipe.to_yaml(run.recipe).encode())
 
 
-def resume(
-    folder: Path,
-    *,
-    device: str = "auto",
-    offline: bool = False,
-    source: str = "",
-    changes: Sequence[str] = (),
-) -> Run:
-    """The run of a folder, where its newest checkpoint that holds was; at step 0 when there is none.
-
-    What it started from is needed only while there is no checkpoint. source: where the data is now, when it has been
-    moved. changes: settings that are other from here on, such as "plan.steps=900".
-    Raises TrainingError when the folder holds no run or another process writes to it, when the run keeps no
-    checkpoints, when its recipe says what neither the run went by nor `changes` say, or when the data is other than
-    that trained on. Warns of checkpoints that are damaged.
-    """
-    processes.state(device)
-    if not (folder / RECIPE).is_file():
-        hint = "start one without --resume, in a new or empty folder"
-        if left := replaced(folder):
-            hint = f"{left[0]} has what was here before a run with --force was killed: move it back"
-        raise TrainingError(f"{folder} has no {RECIPE}, so there is no run to go on with", hint=hint)
-    held = take(folder) if processes.is_main() else None
-    try:
-        run = _resumed(folder, device, offline, source, changes)
-    except BaseException:
-        if held is not None:
-            held.close()
-        raise
-    run.held = held
-    return run
-
-
-def _resumed(folder: Path, device: str, offline: bool, source: str, changes: Sequence[str]) -> Run:
-    about, said = versions.read(folder / ABOUT), recipe.read(folder / RECIPE)
-    found = checkpoint.newest(folder)
-    origin = _origin(folder, said, found, offline)
-    if found is None and not start.plan(origin, said).checkpoint_every:
-        raise TrainingError(
-            f"{folder} keeps no checkpoints to go on from: its plan.checkpoint_every is 0",
-            hint=f"begin it again in another folder: --recipe {folder / RECIPE}",
-        )
-    known = about.get(_GOES_BY) or (found.notes.get("recipe") if found else None)
-    went_by = known if isinstance(known, dict) else {}
-    wanted = _accepted(said, went_by, origin, changes, folder / RECIPE)
-    run = _opened(dataclasses.replace(wanted, source=source or said.source), origin, folder, device, offline)
-    versions.warn_of_change(about, run.origin.plugin)
-    trained_on = found.notes["data"] if found else about.get("data", {}).get("fingerprint")
-    if trained_on not in (None, run.rows.fingerprint):
-        raise TrainingError(
-            f"{run.recipe.source} is not the data that {folder} was trained on",
-            hint="--data says where that is now; what it is read by cannot change",
-        )
-    if found is not None:
-        _restore(run, found)
-    if changes and processes.is_main():
-        _write_down(run, about)
-    return run
-
-
-def _origin(folder: Path, said: Recipe, found: Checkpoint | None, offline: bool) -> Start:
-    if found is not None:
-        return start.of_checkpoint(found.path / checkpoint.WEIGHTS)
-    try:
-        return start.find(said.start, offline=offline)
-    except ZooError as error:
-        raise TrainingError(
-            f"{folder} has no checkpoint yet, so it needs what it starts from: {error}", hint=error.hint
-        ) from error
-
-
-def _accepted(
-    said: Recipe, went_by: Mapping[str, Any], origin: Start, changes: Sequence[str], path: Path
-) -> Recipe:
-    """The whole recipe with the changes. Raises TrainingError when it was edited otherwise since the run began."""
-    wanted = recipe.changed(said, changes, *start.classes(origin))
-    data, plan = went_by.get("data", {}), went_by.get("plan", {})
-    if "split_seed" not in data and "seed" in plan:  # an older run's: the plan's seed divided the data
-        wanted = dataclasses.replace(wanted, data={"split_seed": plan["seed"], **wanted.data})
-    whole = start.whole(origin, wanted)
-    recipe.require_unedited(path, went_by, whole, changes)
-    return whole
-
-
-def _restore(run: Run, found: Checkpoint) -> None:
-    try:
-        run.learner.restore(checkpoint.read(found), found.step, found.notes)
-    except TrainingError as error:
-        hint = error.hint or "the shape of the network and plan.average stay as they are in a run"
-        raise TrainingError(f"{found.path}: {error}", hint=hint) from error
-    run.best, run.measure = float(found.notes["best"]), str(found.notes["measure_name"])
-    run.best_step = int(found.notes.get("best_step", 0))
-
-
-def _opened(wanted: Recipe, origin: Start | None, folder: Path, device: str, offline: bool) -> Run:
+def opened(wanted: Recipe, origin: Start | None, folder: Path, device: str, offline: bool) -> Run:
     """The run of a folder at step 0."""
     origin = origin or start.find(wanted.start, offline=offline)
     rules, seed = start.rules(origin, wanted), start.plan(origin, wanted).seed

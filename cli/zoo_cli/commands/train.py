@@ -103,6 +103,7 @@ def _train(
     _cache_dir: options.CacheDir = None,
 ) -> None:
     from zoo.training import processes as others
+    from zoo.training import resuming
     from zoo.training import run as training
     from zoo.training import tensorboard as board
     from zoo_cli.stopping import Stopping
@@ -129,7 +130,7 @@ def _train(
         raise typer.Exit(_launched(processes, device, answered=force))
     with _said_once(main), Stopping() as stopping, loading.warnings_shown(main):
         if resume:
-            run = training.resume(
+            run = resuming.resume(
                 output, device=device, offline=offline, source=data or "", changes=assignments
             )
         else:
