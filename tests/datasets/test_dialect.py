@@ -120,6 +120,7 @@ AMBIGUOUS = {
         "s0, 1.5, may be the names",
         "data.header=false",
     ),
+    "a workbook": (b"PK\3\4\0\0", "is no text, but an archive", "save the sheet as CSV"),
     "two bytes a character": ("x,y\n1,2\n".encode("utf-16-le"), "has bytes of value 0", "utf-16-le"),
 }
 
@@ -310,6 +311,15 @@ def test_text_beside_values_is_told_as_the_column_of_sequences(tmp_path):
         sequences(path)
     assert refused.value.hint == "if it says which sequence a row belongs to: --set data.sequence=patient"
     assert [len(part) for part in sequences(path, sequence="patient").split()] == [2, 2]
+
+
+def test_numbers_that_may_name_sequences_are_pointed_at(tmp_path):
+    """They can be values, so they are read as such; but it is said."""
+    path = written(tmp_path / "a.csv", "patient,x\n1,5\n1,6\n2,7\n2,7\n")
+    said = "'patient' stays the same over runs of rows: if it names sequences, --set data.sequence=patient"
+    assert sequences(path).notes == (said,)
+    assert sequences(path, sequence="patient").notes == ()
+    assert sequences(written(tmp_path / "b.csv", "a,x\n1,5\n1,6\n2,7\n1,7\n")).notes == ()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

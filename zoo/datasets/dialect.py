@@ -66,6 +66,11 @@ def encoding_of(file: str, data: bytes, rules: FileRules) -> str:
     for mark, name in _MARKS:
         if data.startswith(mark):
             return name
+    if data.startswith(b"PK\3\4"):
+        raise DataError(
+            f"{file} is no text, but an archive, as workbooks of spreadsheets are",
+            hint="save the sheet as CSV",
+        )
     if b"\0" in data:
         raise DataError(
             f"{file} is no text: it has bytes of value 0",

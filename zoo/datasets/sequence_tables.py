@@ -29,10 +29,13 @@ def read_table(member: Member, wanted: Wanted, into: Gathered) -> None:
     into.tell(found.notes)
     stored = [*names, *((sequence,) if sequence else ())]
     for part in records.parts(found, stored, nulls=wanted.rules.skip_missing):
-        if not kind:
+        begins = not kind
+        if begins:
             kind = _kind(found, part, names, sequence, wanted)
             into.expect(member, kind, names)
         frames, missing = _frames(found, part, names, kind, skip=wanted.rules.skip_missing)
+        if begins and kind == "numbers" and not sequence and not wanted.columns:
+            into.tell(_like_names(frames, names))
         for name, start, end in _runs(member, part, sequence):
             if not begun or name != next(reversed(begun)):
                 if name in begun:
@@ -82,6 +85,15 @@ def _kind(found: Layout, part: records.Part, names: tuple[str, ...], sequence: s
             hint=f"choose columns: {to_set('columns', names[0])}",
         )
     return "symbols"
+
+
+def _like_names(frames: np.ndarray, names: tuple[str, ...]) -> Iterator[str]:
+    """What is said of columns beside others that hold whole numbers in runs, none of which comes again."""
+    for name, values in zip(names, frames.T, strict=True):
+        runs = 1 + int((np.diff(values) != 0).sum())
+        whole = len(names) > 1 and bool((values == np.floor(values)).all())
+        if whole and 1 < runs <= len(values) / 2 and runs == len(np.unique(values)):
+            yield f"{name!r} stays the same over runs of rows: if it names sequences, {to_set('sequence', name)}"
 
 
 def _instead(name: str, column: list[str] | np.ndarray, sequence: str) -> str:
