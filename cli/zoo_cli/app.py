@@ -7,14 +7,15 @@ imported, so `zoo list` does not pay for the others.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
-from zoo_cli import terminal
+from zoo_cli import interrupts, streams, terminal
 
 COMMANDS = {
     "list": "list_models",
@@ -83,8 +84,32 @@ def build(words: Sequence[str]) -> typer.Typer:
     for name, module in COMMANDS.items():
         if asked in (None, name):
             register = importlib.import_module(f"zoo_cli.commands.{module}").register
-            register(app, list(words[1:]) if asked else [])
+            with streams.apart():  # a model's options come from its plugin
+                register(app, list(words[1:]) if asked else [])
+    _guard(app)
     return app
+
+
+def _guard(app: typer.Typer) -> None:
+    """Let every command run with results apart from what else is printed, and hand on a Ctrl-C that ends it."""
+    for command in app.registered_commands:
+        if command.callback is not None:
+            command.callback = _guarded(command.callback)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _guard(group.typer_instance)
+
+
+def _guarded(command: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(command)
+    def guarded(*values: Any, **named: Any) -> Any:
+        try:
+            with streams.apart():
+                return command(*values, **named)
+        except KeyboardInterrupt:  # typer would make an exit code of it, and the line would be lost
+            raise interrupts.StoppedError from None
+
+    return guarded
 
 
 def _version(asked: bool) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from zoo_cli import terminal
+from zoo_cli import streams, terminal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +41,7 @@ def _show(rows: list[np.ndarray], shape: ImageShape) -> None:
     import numpy as np
     from rich.text import Text
 
-    console, colour = terminal.console(sys.stdout), terminal.has_colour(sys.stdout)
+    console, colour = terminal.console(streams.results()), terminal.has_colour(streams.results())
     pixels = np.nan_to_num(np.stack(rows)).clip(0, 255).round().astype(np.uint8)
     pixels = pixels.reshape(-1, shape.height, shape.width, shape.channels)
     wide = shape.width if colour else 2 * shape.width

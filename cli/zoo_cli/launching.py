@@ -8,6 +8,7 @@ import signal
 import warnings
 from collections.abc import Sequence
 
+from zoo_cli import streams
 from zoo_cli.stopping import INTERRUPTED, TERMINATED
 
 
@@ -32,7 +33,7 @@ def launch(words: Sequence[str], processes: int, *, cpu: bool) -> int:
         options += ["--main_process_port", "0"]  # any free one
     arguments = accelerate.launch_command_parser().parse_args([*options, "-m", "zoo_cli", *words])
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), streams.together():
             warnings.simplefilter("ignore")
             accelerate.launch_command(arguments)
     except ChildFailedError as error:

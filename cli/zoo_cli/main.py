@@ -14,42 +14,72 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command line `words` (default: this process's) and return its exit code."""
+    """Run the command line `words` (default: this process's, which then takes Ctrl-C too); returns its exit code."""
+    from zoo_cli import interrupts
+
+    if words is not None:
+        return _main(list(words))
+    interrupts.listen()
+    code = _main(sys.argv[1:])
+    interrupts.finished(code)
+    return code
+
+
+def _main(words: list[str]) -> int:
+    from zoo_cli import streams
+
     try:
-        code = _run(list(sys.argv[1:] if words is None else words))
+        streams.prepare()
+        code = _run(words)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _stopped()
     except BrokenPipeError:  # the reader, such as `head`, has gone: nobody is left to tell
-        _discard_output()
+        streams.discard_output()
         return FAILED
+    except OSError as error:  # of the last flush
+        return _report(error, words)
     except SystemExit as ended:  # typer's own, after --show-completion and after a broken pipe
         return ended.code if isinstance(ended.code, int) else DONE
     return code
 
 
 def _run(words: list[str]) -> int:
-    from zoo_cli import app, terminal
+    from zoo_cli import app, interrupts, terminal
 
-    terminal.write_any_character()
     try:
-        return app.run(words)
+        code = app.run(words)
     except BrokenPipeError:
         raise
+    except interrupts.StoppedError as stopped:
+        return _stopped(str(stopped))
     except Exception as error:
+        if interrupts.asked():  # what an interrupt became in code that it came upon
+            return _stopped()
         if os.environ.get("ZOO_DEBUG") == "1":
             import traceback
 
             terminal.warn_lines(traceback.format_exc())
         return _report(error, words)
+    return _stopped() if interrupts.asked() and code == INTERRUPTED else code
+
+
+def _stopped(said: str = "") -> int:
+    """Say on the one line that the command was interrupted, and what is left of its work."""
+    from zoo_cli import interrupts, terminal
+
+    interrupts.heard()
+    terminal.note(said or interrupts.SAID)
+    return INTERRUPTED
 
 
 def _report(error: Exception, words: Sequence[str]) -> int:
     """Say what failed; the exit code that goes with it."""
     from typer import TyperException
 
+    from zoo import os_words
     from zoo.errors import UsageError, ZooError
-    from zoo_cli import terminal, usage_errors
+    from zoo_cli import streams, terminal, usage_errors
 
     if isinstance(error, ZooError):
         terminal.error(str(error), error.hint)
@@ -58,7 +88,9 @@ def _report(error: Exception, words: Sequence[str]) -> int:
         terminal.error(usage_errors.message(error), _usage_hint(words))
         return error.exit_code
     if isinstance(error, OSError):
-        terminal.error(str(error))
+        if error.errno and streams.cannot_be_written():
+            error.filename = terminal.OUTPUT
+        terminal.error(os_words.sentence(error), os_words.hint(error))
         return FAILED
     terminal.error(f"{type(error).__name__}: {error}", "set ZOO_DEBUG=1 for the traceback")
     return FAILED
@@ -73,8 +105,3 @@ def _usage_hint(words: Sequence[str]) -> str:
     return (
         f"`zoo {command} --help` shows what is possible" if command else "`zoo --help` shows what is possible"
     )
-
-
-def _discard_output() -> None:
-    """Keep Python's own flush at exit from complaining about the closed pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from zoo.errors import UsageError
+from zoo.os_words import sentence
 from zoo_cli import terminal
 
 Word = Annotated[
@@ -52,7 +53,7 @@ def of_file(path: Path) -> str:
     try:
         return path.expanduser().read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot read the prompt: {error}") from None
+        raise UsageError(f"cannot read the prompt: {sentence(error)}") from None
     except UnicodeError:
         raise UsageError("the prompt is not UTF-8 text") from None
 

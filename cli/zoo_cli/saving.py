@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
+from zoo.os_words import naming, reason
+from zoo_cli import interrupts
+from zoo_cli.interrupts import StoppedError
 from zoo_cli.measures import number
 
 if TYPE_CHECKING:
@@ -56,7 +59,7 @@ def saved(path: Path, *, replace: bool, with_prompt: bool = True) -> SavedFile |
         (_check_file if lines else _check_folder)(path, replace=replace)
         _check_writable(path)
     except OSError as error:
-        raise UsageError(f"cannot write to {path}: {error.strerror}") from None
+        raise UsageError(f"cannot write to {path}: {reason(error)}") from None
     path = path.resolve()  # "." has no name to put a part beside
     return SavedFile(path) if lines else SavedFolder(path, with_prompt=with_prompt)
 
@@ -79,7 +82,18 @@ def check_file(path: Path, *, replace: bool) -> None:
         _check_file(path, replace=replace)
         _check_writable(path)
     except OSError as error:
-        raise UsageError(f"cannot write to {path}: {error.strerror}") from None
+        raise UsageError(f"cannot write to {path}: {reason(error)}") from None
+
+
+def interrupted(done: int, count: int, output: Path | None, what: str = "sample") -> StoppedError:
+    """The end of a command that Ctrl-C came upon, which says what is saved. output: None where nothing is to be."""
+    if output is None:
+        return StoppedError()
+    samples = f"{what}{'s' * (count != 1)}"
+    kept = (
+        f"{done:,} of {count:,} {samples} saved to {output}" if done else f"no {what} was saved to {output}"
+    )
+    return StoppedError(f"{interrupts.SAID}; {kept}")
 
 
 def title(model: Model) -> str:
@@ -152,15 +166,17 @@ class SavedFile:
 
     def take(self, piece: TextPiece) -> None:
         if piece.sample is not None:
-            if self._lines is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._lines = self._part.open("w", encoding="utf-8")
-            _write_line(self._lines, piece.sample)
+            with naming(self.path):
+                if self._lines is None:
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
+                    self._lines = self._part.open("w", encoding="utf-8")
+                _write_line(self._lines, piece.sample)
 
     def close(self) -> None:
         if self._lines is not None:
-            _close(self._lines)
-            self._part.replace(self.path)
+            with naming(self.path):
+                _close(self._lines)
+                self._part.replace(self.path)
 
 
 class SavedFolder:
@@ -174,12 +190,13 @@ class SavedFolder:
         sample = piece.sample
         if sample is None:
             return
-        if self._lines is None:
-            self._part.mkdir(parents=True)
-            self._lines = (self._part / LINES).open("w", encoding="utf-8")
-        _write_line(self._lines, sample)
-        text = (sample.prompt if self._with_prompt else "") + sample.text
-        (self._part / f"sample-{sample.index:06d}.txt").write_text(text, encoding="utf-8", newline="")
+        with naming(self.path):
+            if self._lines is None:
+                self._part.mkdir(parents=True)
+                self._lines = (self._part / LINES).open("w", encoding="utf-8")
+            _write_line(self._lines, sample)
+            text = (sample.prompt if self._with_prompt else "") + sample.text
+            (self._part / f"sample-{sample.index:06d}.txt").write_text(text, encoding="utf-8", newline="")
 
     def close(self) -> None:
         if self._lines is None:

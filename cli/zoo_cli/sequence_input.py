@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import bounds
 from zoo.errors import DataError, UsageError
+from zoo.os_words import reason
 
 if TYPE_CHECKING:
     from zoo.datasets.file_rules import FileRules
@@ -123,7 +124,7 @@ def _text(file: str) -> str:
         data = sys.stdin.buffer.read() if file == "-" else bounds.regular(path).read_bytes()
         return data.decode("utf-8")
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from None
+        raise DataError(f"{file} cannot be read: {reason(error)}") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         found = f"byte 0x{error.object[error.start]:02x} in line {line}"

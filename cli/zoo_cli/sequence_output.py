@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from zoo_cli import terminal
+from zoo_cli import streams, terminal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +41,7 @@ def as_table(samples: Iterable[SequenceSample], form: Format, *, states: bool) -
 
 def for_reading(samples: Iterable[SequenceSample], form: Format, *, states: bool) -> Iterator[SequenceSample]:
     """Show samples to a person: text and symbols in lines, each column of numbers as bars, and hand them on."""
-    width = terminal.console(sys.stdout).width
+    width = terminal.console(streams.results()).width
     for sample in samples:
         frames = len(sample.drawn)
         terminal.out(f"--- sample {sample.index}: {frames:,} frame{'s' * (frames != 1)} ---", style="dim")

@@ -36,17 +36,19 @@ class Stopping:
         """From now on a signal is a wish, which whoever asks `asked` fulfils. A second Ctrl-C still stops at once."""
         self._gentle = True
 
-    def _came(self, number: int, _frame: types.FrameType | None) -> None:
+    def _came(self, number: int, frame: types.FrameType | None) -> None:
         again = (
             self.asked and number == signal.SIGINT and "RANK" not in os.environ
         )  # a launcher repeats signals
         self.asked = True
         self.code = TERMINATED if number == signal.SIGTERM else INTERRUPTED
         if not self._gentle or again:
-            _now(number)
+            self._now(number, frame)
 
-
-def _now(number: int) -> NoReturn:
-    if number == signal.SIGTERM:
-        raise SystemExit(TERMINATED)
-    raise KeyboardInterrupt
+    def _now(self, number: int, frame: types.FrameType | None) -> NoReturn:
+        if number == signal.SIGTERM:
+            raise SystemExit(TERMINATED)
+        before = self._before[signal.SIGINT]
+        if callable(before):
+            before(number, frame)
+        raise KeyboardInterrupt

@@ -7,14 +7,13 @@ does when the context ends without an error.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import UsageError
-from zoo_cli import saving, terminal
+from zoo_cli import interrupts, saving, streams, terminal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,13 +32,38 @@ MOST_ROWS = 20
 _WIDEST = 24  # characters of a column's name in a preview
 
 
-def send(parts: Iterable[np.ndarray], outputs: Sequence[Output]) -> None:
-    """Send every block of rows to every output; they end together, with the error if there is one."""
+def send(parts: Iterable[np.ndarray], outputs: Sequence[Output], *, partly: bool = False) -> int:
+    """Send every block of rows to every output; they end together, with the error if there is one.
+
+    partly: when Ctrl-C comes while a block is drawn, the outputs keep those before it.
+    Returns how many rows were sent.
+    """
+    done = 0
     with ExitStack() as opened:
         taking = [opened.enter_context(output) for output in outputs]
-        for rows in parts:
+        for rows in _until_interrupted(parts) if partly else parts:
             for take in taking:
                 take(rows)
+            done += len(rows)
+    return done
+
+
+def _until_interrupted(parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The blocks before a Ctrl-C that comes after the first."""
+    some = False
+    following = iter(parts)
+    while True:
+        try:
+            rows = next(following)
+        except StopIteration:
+            return
+        except KeyboardInterrupt:
+            if not some:
+                raise
+            interrupts.heard()
+            return
+        yield rows
+        some = True
 
 
 def file(path: Path, suffixes: Sequence[str], *, replace: bool) -> Path:
@@ -130,7 +154,7 @@ def preview(names: Sequence[str], start: int) -> Iterator[Take]:
 
 def _show(names: Sequence[str], rows: Sequence[np.ndarray], start: int) -> int:
     """Draw a table of the rows; how many columns fit."""
-    console = terminal.console(sys.stdout)
+    console = terminal.console(streams.results())
     numbers = ["", *map(str, range(start, start + len(rows)))]
     columns = [
         [_heading(name), *_numbers([float(row[column]) for row in rows])]

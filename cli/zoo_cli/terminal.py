@@ -6,7 +6,7 @@ person reads them: on a terminal, or where FORCE_COLOR asks for them; NO_COLOR t
 
 from __future__ import annotations
 
-import io
+import contextlib
 import json
 import os
 import sys
@@ -14,11 +14,16 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Literal
 
+from zoo.os_words import naming
 from zoo.text_safety import safe_json, safe_text
+from zoo_cli import streams
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+OUTPUT = "standard output"
+"""The file that an error of writing a result names."""
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "cyan": "36"}
 
@@ -49,7 +54,7 @@ def styled(text: str, style: str, stream: IO[str]) -> str:
 
 def help_markup() -> Literal["rich"] | None:
     """typer's markup mode: drawn panels on a terminal, plain lines elsewhere."""
-    return "rich" if for_reading(sys.stdout) else None
+    return "rich" if for_reading(streams.results()) else None
 
 
 def for_help(text: str) -> str:
@@ -65,15 +70,19 @@ def one_line(text: str) -> str:
 
 def out(text: str = "", *, end: str = "\n", style: str = "") -> None:
     """Write a result to standard output, at once. Line feeds and tabs in it stay."""
-    shown = styled(text, style, sys.stdout) if style else safe_text(text, newlines=True)
-    sys.stdout.write(shown + end)
-    sys.stdout.flush()
+    shown = styled(text, style, streams.results()) if style else safe_text(text, newlines=True)
+    _write(shown + end)
 
 
 def out_json(value: Any, *, indent: int | None = None) -> None:
     """Write a result as JSON to standard output. Harmful characters are escaped, so the value is exact."""
-    sys.stdout.write(safe_json(json.dumps(value, ensure_ascii=False, indent=indent)) + "\n")
-    sys.stdout.flush()
+    _write(safe_json(json.dumps(value, ensure_ascii=False, indent=indent)) + "\n")
+
+
+def _write(text: str) -> None:
+    with naming(OUTPUT):
+        streams.results().write(text)
+        streams.results().flush()
 
 
 def note(text: str, *, quiet: bool = False) -> None:
@@ -84,8 +93,7 @@ def note(text: str, *, quiet: bool = False) -> None:
 
 def status(text: str) -> None:
     """Show on standard error how far things are, over what was shown before; "" clears it. For terminals only."""
-    sys.stderr.write("\r\x1b[K" + safe_text(text))
-    sys.stderr.flush()
+    _tell("\r\x1b[K" + safe_text(text))
 
 
 @contextmanager
@@ -118,16 +126,19 @@ def error(message: str, hint: str = "") -> None:
 
 
 def _err(line: str) -> None:
-    sys.stdout.flush()
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    _tell(line + "\n")
+
+
+def _tell(text: str) -> None:
+    """Write to standard error, if it can be written: a note that nobody can read fails no command."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def ask(question: str) -> None:
     """Write on standard error what waits for an answer on the same line."""
-    sys.stdout.flush()
-    sys.stderr.write(safe_text(question))
-    sys.stderr.flush()
+    _tell(safe_text(question))
 
 
 def confirm(question: str, *, yes: bool) -> bool:
@@ -191,7 +202,7 @@ def show_table(
     Where the table is wider than the terminal, the `optional` columns are left out, in that order, until it fits;
     what is still too wide is wrapped, as cells of `wrapped` columns always may be. styles: one of rich's a row.
     """
-    shown = console(sys.stdout)
+    shown = console(streams.results())
     cells = [dict(zip(columns, map(one_line, row), strict=True)) for row in rows]
     least = {
         column: _least_width([column, *(row[column] for row in cells)], column in wrapped)
@@ -212,10 +223,3 @@ def _least_width(cells: Sequence[str], wraps: bool) -> int:
     from rich.cells import cell_len
 
     return 2 + max(cell_len(word) for cell in cells for word in (cell.split() or [""] if wraps else [cell]))
-
-
-def write_any_character() -> None:
-    """From now on the streams write `?` for characters that their encoding lacks, instead of raising."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")

@@ -91,6 +91,19 @@ class Counter:
         terminal.status("")
 
 
+class Tally:
+    """Counts the samples that are whole and that every output before it has taken."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+
+    def take(self, piece: TextPiece) -> None:
+        self.samples += piece.sample is not None
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class JsonLines:
     """One JSON object a sample on standard output, each as soon as its sample is whole."""
 

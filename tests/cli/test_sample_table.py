@@ -234,7 +234,9 @@ def test_names_reach_a_terminal_without_control_characters(zoo, tmp_path):
     assert tuple(said["values"]) == names
 
 
-def test_an_interrupted_run_leaves_no_file(zoo, run, tmp_path, monkeypatch):
+def test_an_interrupted_run_keeps_the_rows_it_drew_and_says_how_many_but_no_plot(
+    zoo, run, tmp_path, monkeypatch
+):
     from zoo.modality.table_model import TableModel
 
     def interrupted(self, *words, **options):
@@ -242,9 +244,13 @@ def test_an_interrupted_run_leaves_no_file(zoo, run, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TableModel, "parts", interrupted)
-    for suffix in (".csv", ".png"):
-        assert zoo("sample", run, "-n", "4", "-o", str(tmp_path / f"a{suffix}")).code == 130
-    assert list(tmp_path.glob("*a*")) == []
+    file, plot = tmp_path / "a.csv", tmp_path / "a.png"
+    ran = zoo("sample", run, "-n", "4", "-o", str(file), "--seed", "1")
+    assert (ran.code, ran.err) == (130, f"interrupted; 2 of 4 rows saved to {file}\n")
+    assert len(file.read_text().splitlines()) == 1 + 2
+    ran = zoo("sample", run, "-n", "4", "-o", str(plot), "--seed", "1")
+    assert (ran.code, ran.err) == (130, f"interrupted; no row was saved to {plot}\n")
+    assert list(tmp_path.glob("*a*")) == [file]
 
 
 def test_the_help_of_a_model_shows_what_may_be_given(zoo, run):

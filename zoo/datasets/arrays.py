@@ -20,6 +20,7 @@ from zoo import paths, settings
 from zoo.errors import DiskSpaceError
 from zoo.family import Family
 from zoo.noise import Noise
+from zoo.os_words import reason
 
 MOST_IN_MEMORY = 2**29
 """Bytes of one array that are gathered in memory; more of them go to a file."""
@@ -135,7 +136,7 @@ class Pile:
             self._file.flush()
         except OSError as error:
             raise DiskSpaceError(
-                f"{paths.home()} has no room for {self._bytes:,} bytes of decoded data: {error.strerror}",
+                f"{paths.home()} has no room for {self._bytes:,} bytes of decoded data: {reason(error)}",
                 hint="ZOO_HOME names another folder for the zoo's own files",
             ) from None
         self._parts.clear()

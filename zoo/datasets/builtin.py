@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import DataError
+from zoo.os_words import reason
 
 FILES = Path(__file__).parent / "files"
 
@@ -33,7 +34,7 @@ class BuiltIn:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise self._damaged(path, f"cannot be read: {error.strerror}") from None
+            raise self._damaged(path, f"cannot be read: {reason(error)}") from None
         found = hashlib.sha256(content).hexdigest()
         if found != self.sha256:
             said = (

@@ -24,6 +24,7 @@ from zoo.datasets import kept, token_cache
 from zoo.datasets.hub_rows import Rows, RowSource, settle
 from zoo.datasets.source import Source
 from zoo.errors import DataError, DiskSpaceError
+from zoo.os_words import reason
 
 CAPTIONS = "captions.jsonl"
 
@@ -46,7 +47,7 @@ def as_files(source: Source, modality: str) -> Source:
             kept.used(path)
     except OSError as error:
         raise DiskSpaceError(
-            f"{path.parent} cannot be written: {error.strerror or error}",
+            f"{path.parent} cannot be written: {reason(error)}",
             hint="ZOO_HOME names another folder for the zoo's own files",
         ) from None
     return replace(source, path=path, hub=None)

@@ -18,6 +18,7 @@ from zoo.datasets import kept
 from zoo.datasets.previews import write
 from zoo.datasets.source import HubData, Source
 from zoo.errors import DataError, HubError, MissingDependencyError, OfflineError, ZooError
+from zoo.os_words import reason
 from zoo.text_safety import safe_text
 from zoo.weights import network
 
@@ -164,7 +165,7 @@ def settle(source: Source) -> RowSource:
             with bounds.regular(source.path).open("rb") as file:
                 return RowSource(source, hashlib.file_digest(file, "sha256").hexdigest())
         except OSError as error:
-            raise DataError(f"{source.path} cannot be read: {error.strerror}") from None
+            raise DataError(f"{source.path} cannot be read: {reason(error)}") from None
     if _COMMIT.fullmatch(source.hub.revision):
         return RowSource(source, source.hub.revision)
     return RowSource(source, _last_commit(source) if _is_offline(source) else _newest_commit(source))

@@ -17,6 +17,7 @@ from zoo import bounds
 from zoo.datasets.arrays import Pile
 from zoo.datasets.source import Member
 from zoo.errors import DataError, MissingDependencyError
+from zoo.os_words import reason
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -64,7 +65,7 @@ def decoded(member: Member) -> Image.Image:
         try:
             content = file.read(_MOST_BYTES + 1)
         except Exception as error:  # an archive's member raises whatever its bytes lead zlib to
-            raise DataError(f"{member} cannot be read: {error}") from None
+            raise DataError(f"{member} cannot be read: {reason(error)}") from None
     if len(content) > _MOST_BYTES:
         raise DataError(f"{member} is larger than {_MOST_BYTES:,} bytes, too much for one image")
     return _decode(content, str(member))
@@ -197,7 +198,7 @@ def _load(path: Path) -> Mapping[str, np.ndarray]:
     except DataError:
         raise
     except Exception as error:  # numpy raises whatever a damaged file leads it to
-        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(f"{path} cannot be read: {reason(error)}") from None
 
 
 def unpacked(name: str, stream: IO[bytes], wanted: Collection[str] = ()) -> dict[str, np.ndarray]:

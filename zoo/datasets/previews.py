@@ -18,6 +18,7 @@ from zoo.datasets.arrays import evaluating
 from zoo.errors import TrainingError
 from zoo.family import Family
 from zoo.noise import Noise
+from zoo.os_words import naming
 
 
 def last_sample(network: Any, family: Family, count: int, seed: int) -> Any:
@@ -37,7 +38,7 @@ def write(path: Path, content: bytes) -> Path:
     """Write a file aside, flush it and give it its name, so that it is never seen half-written."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
-        with aside.open("xb") as file:
+        with naming(path), aside.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

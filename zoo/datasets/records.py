@@ -21,6 +21,7 @@ from zoo.datasets.dialect import Dialect
 from zoo.datasets.file_rules import PLAIN, FileRules, to_set
 from zoo.datasets.source import Member
 from zoo.errors import DataError, MissingDependencyError, UsageError
+from zoo.os_words import reason
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
 
@@ -169,7 +170,7 @@ def _unpacked(member: Member) -> Iterator[IO[bytes]]:
         try:
             yield bounds.gunzipped(stream, str(member)) if packed else stream
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{member} cannot be unpacked: {error}") from None
+            raise DataError(f"{member} cannot be unpacked: {reason(error)}") from None
 
 
 def parquet_file(member: Member, stream: IO[bytes]) -> Any:

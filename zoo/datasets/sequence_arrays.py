@@ -14,6 +14,7 @@ from zoo.datasets.sequence_tables import plain
 from zoo.datasets.source import Member
 from zoo.datasets.table_columns import few, numbered
 from zoo.errors import DataError, UsageError
+from zoo.os_words import reason
 
 SUFFIXES = (".npy", ".npz")
 
@@ -105,4 +106,4 @@ def _load(member: Member) -> dict[str, np.ndarray]:
     except DataError:
         raise
     except Exception as error:  # numpy raises whatever a damaged file leads it to
-        raise DataError(f"{member} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise DataError(f"{member} cannot be read: {reason(error)}") from None

@@ -19,6 +19,7 @@ from typing import IO
 from zoo import bounds
 from zoo.datasets.source import Member
 from zoo.errors import DataError
+from zoo.os_words import reason
 
 SUFFIXES = (".smi", ".smiles", ".txt", ".csv", ".gz")
 PADDING, START, END = 0, 1, 2
@@ -90,7 +91,7 @@ def _decoded(member: Member, file: IO[bytes]) -> Iterator[tuple[int, str]]:
         try:
             line = stream.readline(_MOST_BYTES + 1)
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise DataError(f"{member}: damaged after line {number - 1}: {error}") from None
+            raise DataError(f"{member}: damaged after line {number - 1}: {reason(error)}") from None
         if not line:
             return
         if len(line) > _MOST_BYTES:

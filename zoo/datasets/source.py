@@ -20,6 +20,7 @@ from typing import IO
 from zoo import bounds
 from zoo.datasets.builtin import BUILT_IN, BuiltIn
 from zoo.errors import DataError
+from zoo.os_words import reason
 
 HUB_PREFIX = "hf:"
 _ON_HUB = re.compile(
@@ -97,7 +98,7 @@ def _archive(path: Path, changed: int) -> zipfile.ZipFile:  # noqa: ARG001 - ano
 
 def unreadable(member: Member, error: Exception) -> DataError:
     """The error for a file that cannot be read, with the system's reason."""
-    return DataError(f"{member} cannot be read: {getattr(error, 'strerror', None) or error}")
+    return DataError(f"{member} cannot be read: {reason(error)}")
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def find(text: str, *, offline: bool = False) -> Source:
             bounds.regular(path)
         except OSError as error:
             raise DataError(
-                f"{text} cannot be read: {error.strerror}", hint="write what it gives into a file first"
+                f"{text} cannot be read: {reason(error)}", hint="write what it gives into a file first"
             ) from None
     return Source(str(path.absolute()), path=path.absolute(), offline=offline)
 

@@ -13,6 +13,7 @@ from zoo.datasets import image_files
 from zoo.datasets.source import Member
 from zoo.datasets.table_columns import ImageShape, numbered
 from zoo.errors import DataError
+from zoo.os_words import reason
 
 SUFFIXES = (".npy", ".npz")
 
@@ -44,9 +45,7 @@ def of_file(member: Member) -> ArrayTable:
     try:
         values = np.load(bounds.regular(member.path), mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy raises whatever a damaged file leads it to
-        raise DataError(
-            f"{member} cannot be read: {getattr(error, 'strerror', None) or ' '.join(str(error).split())[:200]}"
-        ) from None
+        raise DataError(f"{member} cannot be read: {reason(error)}") from None
     if values.dtype == np.uint8 and values.ndim in (3, 4):
         return of_images(str(member), image_files.from_arrays(member.path, None, labels=False).pixels)
     if (

@@ -19,6 +19,7 @@ from filelock import FileLock
 from zoo import paths
 from zoo.datasets import kept
 from zoo.errors import DiskSpaceError
+from zoo.os_words import reason
 
 _MAGIC = b"zoo tokens 1"
 _HEADER = struct.Struct("<12sIQ32s8x")  # magic, bytes an id, ids, sha256 of the ids
@@ -120,4 +121,4 @@ def writing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskSpaceError(f"{folder()} cannot be written: {error.strerror or error}", hint=_HINT) from None
+        raise DiskSpaceError(f"{folder()} cannot be written: {reason(error)}", hint=_HINT) from None

@@ -17,6 +17,7 @@ import numpy as np
 
 from zoo.datasets.table_files import Table
 from zoo.errors import MissingDependencyError, UsageError
+from zoo.os_words import naming
 
 LABELS = ("component", "responsibility")
 """The first columns of labelled rows: a whole number from 0 on, and a probability."""
@@ -83,14 +84,15 @@ def require_parquet() -> Any:
 @contextmanager
 def whole(path: Path) -> Iterator[IO[bytes]]:
     """A new file beside `path` that takes its name once it is written and flushed, and is removed if that fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
-        with aside.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        with naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with aside.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise

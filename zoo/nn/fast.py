@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from zoo.nn import kernels
 from zoo.nn.linear import Embedding, Linear
+from zoo.os_words import reason
 
 MOST_ROWS = 8
 
@@ -42,7 +43,7 @@ def compiled(network: nn.Module) -> str:
     try:
         products = _kernels()
     except OSError as error:
-        return f"compiled decoding is off: {error}"
+        return f"compiled decoding is off: {reason(error)}"
     for module in network.modules():
         if isinstance(module, Linear | Embedding):
             module.product = _Product(products)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zoo.errors import DiskSpaceError, UsageError, WeightsError
+from zoo.os_words import reason
 from zoo.publish import card, history, licences, registry, source
 from zoo.publish.content import Content
 from zoo.publish.history import History
@@ -69,7 +70,7 @@ class Bundle:
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
         except OSError as error:
-            raise WeightsError(f"{folder}: cannot be written: {error.strerror}") from None
+            raise WeightsError(f"{folder}: cannot be written: {reason(error)}") from None
         return folder
 
 

@@ -17,6 +17,7 @@ import yaml
 
 from zoo.errors import DataError
 from zoo.machine_paths import without_paths
+from zoo.os_words import reason
 from zoo.registry.reading import read_yaml
 from zoo.text_safety import safe_text
 from zoo.training.recipe import shareable
@@ -138,7 +139,7 @@ def _metrics(path: Path, of_step: int | None) -> tuple[Measured | None, int | No
                 if found and (best is None or _first(found) <= _first(best)):
                     best = found
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        raise DataError(f"{path} cannot be read: {reason(error)}") from None
     return exact or best, last
 
 

@@ -15,6 +15,7 @@ from zoo.datasets.encoding import FilesRead
 from zoo.errors import NoWeightsError, UsageError, WeightsError
 from zoo.family import CONFIG, TOKENIZER_OF, Family
 from zoo.machine_paths import without_paths
+from zoo.os_words import reason
 from zoo.protocols import Tokenizer
 from zoo.publish.content import Content
 from zoo.targets import Target
@@ -195,7 +196,7 @@ def _shareable(path: Path, header: Header) -> Content:
         raw += b" " * (-len(raw) % 8)
         return Content.of_file(path, head=len(raw).to_bytes(8, "little") + raw, skip=8 + length)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+        raise WeightsError(f"{path}: cannot be read: {reason(error)}") from None
 
 
 def _clean(name: str, text: str) -> str:
@@ -218,7 +219,7 @@ def _small(files: Mapping[str, Path]) -> dict[str, Content]:
         try:
             read[name] = Content.of_bytes(_without_origin(path.read_bytes()))
         except OSError as error:
-            raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+            raise WeightsError(f"{path}: cannot be read: {reason(error)}") from None
     return read
 
 

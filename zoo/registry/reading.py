@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from zoo.errors import RegistryError
+from zoo.os_words import reason
 from zoo.registry import document, validate
 from zoo.registry.document import List, Map
 from zoo.registry.entry import File, Licences, Metric, ModelEntry, Paper, Status, Weights
@@ -105,7 +106,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(document.MOST_BYTES + 1)
     except OSError as error:
-        raise RegistryError(f"{path}: cannot be read: {error.strerror}") from None
+        raise RegistryError(f"{path}: cannot be read: {reason(error)}") from None
     if len(content) > document.MOST_BYTES:
         raise RegistryError(f"{path}: is larger than {document.MOST_BYTES} bytes, the most allowed")
     try:

@@ -26,6 +26,7 @@ import safetensors
 import torch
 
 from zoo.errors import TrainingError, ZooWarning
+from zoo.os_words import reason
 from zoo.weights import save
 from zoo.weights.records import hashes
 
@@ -118,7 +119,7 @@ def read(found: Checkpoint) -> dict[str, torch.Tensor]:
         stored = _tensors(found.path / TRAINING)
         weights = _tensors(found.path / WEIGHTS)
     except (OSError, safetensors.SafetensorError) as error:
-        raise TrainingError(f"{found.path} cannot be read: {error}") from error
+        raise TrainingError(f"{found.path} cannot be read: {reason(error)}") from error
     prefix = "average." if averaged else "network."
     return stored | {prefix + name: value for name, value in weights.items()}
 

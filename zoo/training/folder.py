@@ -24,6 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from zoo.errors import TrainingError, UsageError, ZooWarning
+from zoo.os_words import reason
 from zoo.training import checkpoint, tensorboard
 from zoo.training.outputs import METRICS, PREVIEWS, WEIGHTS
 
@@ -261,7 +262,7 @@ def _remove(entry: Path) -> None:
 
 
 def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+    return reason(error)
 
 
 def _unwritable(path: Path, error: OSError) -> TrainingError:

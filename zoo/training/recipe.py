@@ -12,6 +12,7 @@ import yaml
 from zoo import bounds, settings
 from zoo.errors import DataError, TrainingError, UnknownModelError, UsageError
 from zoo.machine_paths import base_name, without_paths
+from zoo.os_words import reason
 from zoo.registry.catalogue import catalogue
 from zoo.registry.reading import read_yaml
 
@@ -42,7 +43,7 @@ def read(path: Path) -> Recipe:
     try:
         text = bounds.regular(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise DataError(f"recipe {path} cannot be read: {error.strerror}") from None
+        raise DataError(f"recipe {path} cannot be read: {reason(error)}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"recipe {path} cannot be read: {error}") from None
     return _from_plain(read_yaml(text, name=str(path)), what=f"recipe {path}")

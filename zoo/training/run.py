@@ -34,6 +34,7 @@ from zoo.datasets.material import Material
 from zoo.datasets.previews import write
 from zoo.errors import DiskSpaceError, UsageError
 from zoo.family import Family
+from zoo.os_words import reason
 from zoo.training import processes, recipe, start, versions
 from zoo.training.fitting import Fitter, fit
 from zoo.training.folder import ABOUT, FILES, RECIPE, Held, claim, require_expendable
@@ -247,7 +248,7 @@ def _full_disk_told(run: Run | None = None) -> Iterator[None]:
     except (OSError, DiskSpaceError) as error:
         if isinstance(error, OSError) and error.errno not in _DISK_FULL:
             raise
-        said = str(error) if isinstance(error, DiskSpaceError) else f"the disk is full: {error.strerror}"
+        said = str(error) if isinstance(error, DiskSpaceError) else f"the disk is full: {reason(error)}"
         if run is None or (run.held is not None and run.held.begun):
             raise DiskSpaceError(said, hint="make room and begin again; nothing was changed") from error
         hint = f"make room, then go on with: zoo train --resume -o {run.folder}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo import bounds
 from zoo.errors import WeightsError
+from zoo.os_words import reason
 
 MOST_BYTES = 4_000_000
 """Of a JSON object or a template; the largest in use have a quarter of it."""
@@ -20,7 +21,7 @@ def check_size(path: Path, most: int, *, name: str = "") -> None:
     try:
         size = bounds.regular(path).stat().st_size
     except OSError as error:
-        raise WeightsError(f"{_said(path, name)} cannot be read: {error.strerror}") from None
+        raise WeightsError(f"{_said(path, name)} cannot be read: {reason(error)}") from None
     if size > most:
         raise WeightsError(f"{_said(path, name)} has {size:,} bytes, but at most {most:,} are allowed")
 
@@ -33,7 +34,7 @@ def read_text(path: Path, *, name: str = "") -> str:
     except UnicodeDecodeError as error:
         raise WeightsError(f"{_said(path, name)} is not UTF-8 text: {error.reason}") from None
     except OSError as error:
-        raise WeightsError(f"{_said(path, name)} cannot be read: {error.strerror}") from None
+        raise WeightsError(f"{_said(path, name)} cannot be read: {reason(error)}") from None
 
 
 def read_json(path: Path, *, name: str = "") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zoo.errors import WeightsError
+from zoo.os_words import reason
 from zoo.weights.tensors import MOST_TENSORS, name_problem
 
 MOST_HEAD_BYTES = 256_000_000
@@ -53,7 +54,7 @@ def read_gguf(path: Path) -> GgufHeader:
         with path.open("rb") as file:
             return _read(_Bytes(file))
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+        raise WeightsError(f"{path}: cannot be read: {reason(error)}") from None
     except ValueError as error:
         raise WeightsError(f"{path}: not a sound GGUF file: {error}") from None
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
 from zoo.errors import IntegrityError, NoWeightsError, PluginError, WeightsError
+from zoo.os_words import reason
 from zoo.registry.entry import File, ModelEntry
 from zoo.weights.layout import COMMIT
 from zoo.weights.tensors import MOST_HEADER_BYTES, shown, strict_json
@@ -71,7 +72,7 @@ def folder(path: Path) -> dict[str, Path]:
     try:
         files = {file.name: file for file in sorted(root.iterdir()) if file.is_file()}
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+        raise WeightsError(f"{path}: cannot be read: {reason(error)}") from None
     chosen = _checkpoint(
         path, files if path == root else {name: files[name] for name in files if name == path.name}
     )

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from zoo.errors import WeightsError
+from zoo.os_words import reason
 from zoo.weights.tensors import MOST_TENSORS, name_problem, shown
 
 _NESTED = ("state_dict", "model_state_dict", "model")
@@ -63,7 +64,7 @@ def _unpickled(path: Path) -> Any:
     except WeightsError:
         raise
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise WeightsError(f"{path}: cannot be read: {reason(error)}") from None
     except Exception as error:  # the unpickler raises whatever a broken or hostile file leads it to
         if wanted := _GLOBAL.search(str(error)):
             raise WeightsError(

@@ -20,6 +20,7 @@ from typing import Any
 
 from zoo import paths
 from zoo.errors import DiskSpaceError, IntegrityError, WeightsError
+from zoo.os_words import reason
 from zoo.weights import layout
 
 _CHUNK = 1 << 20
@@ -175,11 +176,11 @@ def storage_error(error: OSError) -> WeightsError:
     folder = "folders" if " " in where else "a folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskSpaceError(
-            f"the disk is full: {error.strerror}; nothing incomplete was used",
+            f"the disk is full: {reason(error)}; nothing incomplete was used",
             hint=f"make room (`zoo cache gc`), or let {where} name {folder} with room",
         )
     return WeightsError(
-        f"cannot use {error.filename or where}: {error.strerror or error}",
+        f"cannot use {error.filename or where}: {reason(error)}",
         hint=f"let {where} name {folder} you may write",
     )
 

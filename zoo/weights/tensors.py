@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import TensorsError
+from zoo.os_words import reason
 
 MOST_HEADER_BYTES = 25_000_000
 MOST_TENSORS = 100_000
@@ -83,7 +84,7 @@ def read_header(path: Path) -> Header:
                 raise _not_a_header(path, start, length, size)
             raw = file.read(length)
     except OSError as error:
-        raise TensorsError(f"{path}: cannot be read: {error.strerror}") from None
+        raise TensorsError(f"{path}: cannot be read: {reason(error)}") from None
     if raw[:1] != b"{":
         raise TensorsError(f"{path}: not a safetensors file: its header does not start with {{")
     _check_counts(path, raw)

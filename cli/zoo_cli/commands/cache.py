@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo_cli import human, options, terminal
+from zoo_cli import human, options, streams, terminal
 
 if TYPE_CHECKING:
     from zoo.registry.entry import Weights
@@ -39,7 +38,7 @@ def _list(as_json: options.Json = False, _cache_dir: options.CacheDir = None) ->
     found = (*repos, *of_data)
     if as_json:
         terminal.out_json([asdict(repo) for repo in found], indent=2)
-    elif terminal.for_reading(sys.stdout):
+    elif terminal.for_reading(streams.results()):
         _show_table(found)
         terminal.out(f"{human.size(sum(repo.bytes for repo in repos))} in {paths.hub_cache()}")
         if of_data:

@@ -14,7 +14,7 @@ from zoo.errors import CapabilityError, UsageError, ZooError
 from zoo.modality.chat import WITHOUT
 from zoo.modality.text import TextControls
 from zoo.targets import Target
-from zoo_cli import flags, model_options, options, terminal
+from zoo_cli import flags, interrupts, model_options, options, streams, terminal
 
 if TYPE_CHECKING:
     from zoo_cli.conversation import Conversation
@@ -117,7 +117,7 @@ def _line(interactive: bool) -> str | None:
         return sys.stdin.readline() or None
     with contextlib.suppress(ImportError):  # Windows has none
         import readline  # noqa: F401 - importing it gives `input` editing and a history
-    shown = terminal.is_terminal(sys.stdout)  # else `input` would write the prompt among the results
+    shown = terminal.is_terminal(streams.results())  # else `input` would write the prompt among the results
     if not shown:
         terminal.ask(_PROMPT)
     try:
@@ -137,6 +137,7 @@ def _turn(conversation: Conversation, text: str, seed: int, *, interactive: bool
         answer.close()
         if not interactive:
             raise
+        interrupts.heard()
     except ZooError as error:
         if not interactive or not isinstance(error, UsageError):
             raise

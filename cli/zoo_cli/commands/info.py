@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo_cli import cards, human, options, terminal
+from zoo_cli import cards, human, options, streams, terminal
 
 if TYPE_CHECKING:
     from zoo.modality.description import Description
@@ -95,12 +94,12 @@ def _show(described: Description) -> None:
     """A table: with its title for a person, tab-separated for a program."""
     heads = [terminal.one_line(column) for column in described.columns]
     rows = [[terminal.one_line(cell) for cell in row] for row in described.rows]
-    if not terminal.for_reading(sys.stdout):
+    if not terminal.for_reading(streams.results()):
         for row in (heads, *rows):
             terminal.out("\t".join(row))
         return
     terminal.out(terminal.one_line(described.title), style="bold")
-    console = terminal.console(sys.stdout)
+    console = terminal.console(streams.results())
     numbers = [terminal.one_line(column) for column in described.numbers]
     shown = _fitting(heads, rows, numbers, console.width)
     made = terminal.table()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo_cli import cards, completion, human, options, terminal
+from zoo_cli import cards, completion, human, options, streams, terminal
 
 if TYPE_CHECKING:
     from zoo.registry.entry import ModelEntry
@@ -77,7 +76,7 @@ def list_models(
     entries = known.match(pattern, task=task, family=family, plugin=plugin, installed=installed)
     if as_json:
         terminal.out_json([cards.summary(entry) for entry in entries], indent=2)
-    elif terminal.for_reading(sys.stdout):
+    elif terminal.for_reading(streams.results()):
         _show_table(entries)
     else:
         for entry in entries:

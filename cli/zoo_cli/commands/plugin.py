@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 
-from zoo_cli import options, terminal
+from zoo_cli import options, streams, terminal
 
 _STYLES = {"ok": "", "broken": "red", "disabled": "dim"}
 
@@ -34,7 +33,7 @@ def _list(as_json: options.Json = False) -> None:
     found = installed()
     if as_json:
         terminal.out_json(found, indent=2)
-    elif terminal.for_reading(sys.stdout):
+    elif terminal.for_reading(streams.results()):
         _show_table(found)
     else:
         for plugin in found:

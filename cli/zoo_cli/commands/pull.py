@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo_cli import human, options, progress, terminal
+from zoo_cli import human, options, progress, streams, terminal
 
 if TYPE_CHECKING:
     from zoo.targets import Target
@@ -50,7 +49,7 @@ def _pull(
         terminal.out_json(
             {"model": target.name, "revision": target.revision or None, "files": listed}, indent=2
         )
-    elif terminal.for_reading(sys.stdout):
+    elif terminal.for_reading(streams.results()):
         total = sum(path.stat().st_size for path in files.values())
         folder = next(iter(files.values())).parent
         terminal.out(f"{target.name}: {len(files)} files, {human.size(total)}, checked, in {folder}")

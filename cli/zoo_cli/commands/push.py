@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.errors import HubError, UsageError
-from zoo_cli import human, options, progress, terminal
+from zoo_cli import human, interrupts, options, progress, streams, terminal
 
 if TYPE_CHECKING:
     from zoo.publish.bundle import Bundle
@@ -173,8 +173,7 @@ def _send(made: Bundle, asked: Asked, again: str, *, as_json: bool, quiet: bool)
         error.hint = "; ".join(filter(None, (error.hint, f"run again: {again}")))
         raise
     except KeyboardInterrupt:
-        terminal.note(f"stopped; to push again: {again}", quiet=quiet)
-        raise
+        raise interrupts.StoppedError(f"{interrupts.SAID}; to push again: {again}") from None
     _tell(made, pushed, as_json=as_json, quiet=quiet)
 
 
@@ -193,7 +192,7 @@ def _tell(made: Bundle, pushed: Pushed, *, as_json: bool, quiet: bool) -> None:
         terminal.out_json(said | {"registry": pushed.registry}, indent=2)
         return
     name = f"hf:{pushed.repo}@{pushed.commit}"
-    if not terminal.for_reading(sys.stdout):
+    if not terminal.for_reading(streams.results()):
         terminal.out(f"{name}\t{pushed.pull_request or pushed.url}")
         return
     terminal.out(f"{name}: {len(made.files)} files, {human.size(made.size)}, at {pushed.url}")

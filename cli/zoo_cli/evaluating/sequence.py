@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 
 from zoo.settings import MOST_AT_ONCE
 from zoo.targets import Target
-from zoo_cli import flags, model_options, options, terminal
+from zoo_cli import flags, model_options, options, streams, terminal
 from zoo_cli.evaluating import metrics
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def _show(found: SequenceEvaluation, *, as_json: bool) -> None:
     measured = metrics.of_items(found)
     if as_json:
         terminal.out_json(_record(found, measured), indent=2)
-    elif terminal.for_reading(sys.stdout):
+    elif terminal.for_reading(streams.results()):
         units = f"{found.frames:,} {found.unit}{'s' * (found.frames != 1)}"
         metrics.table(measured, f"{found.model} on {found.data}: {_several(found)}, {units}", _over(found))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 
 from zoo.settings import MOST_AT_ONCE
 from zoo.targets import Target
-from zoo_cli import flags, measures, model_options, options, saving, terminal
+from zoo_cli import flags, measures, model_options, options, saving, streams, terminal
 from zoo_cli.evaluating import metrics
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def _show(found: TextEvaluation, tokenizer: Tokenizer | None, *, as_json: bool, 
         for line in measures.token_lines(found.scores, found.names, tokenizer):
             terminal.out("\t".join(terminal.one_line(cell) for cell in line))
         metrics.notes(_metrics(found), quiet=quiet)
-    elif terminal.for_reading(sys.stdout):
+    elif terminal.for_reading(streams.results()):
         _table(found)
     else:
         metrics.lines(_metrics(found))

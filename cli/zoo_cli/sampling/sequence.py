@@ -16,7 +16,7 @@ import typer
 from zoo.errors import UsageError
 from zoo.modality.sequence import SequenceControls
 from zoo.targets import Target
-from zoo_cli import flags, model_options, options, prompts, saving, terminal
+from zoo_cli import flags, interrupts, model_options, options, prompts, saving, streams, terminal
 
 if TYPE_CHECKING:
     from zoo.modality.sequence_format import Format
@@ -161,7 +161,11 @@ def _stream(model: SequenceModel, prompt: Any, how: dict[str, Any], shown: _Show
     elif shown.saved is None:
         before = prompt if shown.with_prompt and prompt else ""
         outputs.append(text_output.Reading(before, headers=how["count"] > 1))
-    text_output.send(shown.say(model.stream(prompt, **how)), how["start"], outputs)
+    done = text_output.Tally()
+    try:
+        text_output.send(shown.say(model.stream(prompt, **how)), how["start"], [*outputs, done])
+    except KeyboardInterrupt:
+        raise saving.interrupted(done.samples, how["count"], shown.saved) from None
 
 
 def _send(model: SequenceModel, prompt: Any, how: dict[str, Any], shown: _Shown) -> None:
@@ -179,10 +183,19 @@ def _send(model: SequenceModel, prompt: Any, how: dict[str, Any], shown: _Shown)
     if saved is None:
         collections.deque(samples, maxlen=0)
         return
-    kept = list(_counted(samples, how["count"], quiet=shown.quiet))
+    kept, count = [], how["count"]
+    try:
+        for sample in _counted(samples, count, quiet=shown.quiet):
+            kept.append(sample)
+    except KeyboardInterrupt:
+        if not kept:
+            raise saving.interrupted(0, count, saved) from None
+        interrupts.heard()
     if not shown.with_prompt and saved.suffix == _TEXT:
         kept = [dataclasses.replace(sample, prompt=None) for sample in kept]
     _save(saved, kept, model, states=states)
+    if len(kept) < count:
+        raise saving.interrupted(len(kept), count, saved)
 
 
 def _shown(saved: Path | None) -> Callable[..., Iterator[SequenceSample]] | None:
@@ -190,7 +203,9 @@ def _shown(saved: Path | None) -> Callable[..., Iterator[SequenceSample]] | None
 
     if saved is not None:
         return None
-    return sequence_output.for_reading if terminal.for_reading(sys.stdout) else sequence_output.as_table
+    return (
+        sequence_output.for_reading if terminal.for_reading(streams.results()) else sequence_output.as_table
+    )
 
 
 def _counted(samples: Iterator[SequenceSample], count: int, *, quiet: bool) -> Iterator[SequenceSample]:

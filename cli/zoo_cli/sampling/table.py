@@ -12,7 +12,7 @@ import typer
 
 from zoo.errors import UsageError
 from zoo.targets import Target
-from zoo_cli import flags, model_options, options, terminal
+from zoo_cli import flags, model_options, options, saving, streams, terminal
 
 if TYPE_CHECKING:
     from zoo.modality.table_model import TableModel
@@ -81,7 +81,13 @@ def _sample(
     outputs = _outputs(loaded, path, count, seed, start, as_json=as_json, labelled=labels)
     if terminal.is_terminal(sys.stderr) and not quiet and drawn > (batch_size or BATCH_SIZE):
         outputs.append(table_output.counter(drawn))
-    table_output.send(say(parts), outputs)
+    partly = path is not None and path.suffix.lower() != ".png"
+    try:
+        sent = table_output.send(say(parts), outputs, partly=partly)
+    except KeyboardInterrupt:
+        raise saving.interrupted(0, count, output, "row") from None
+    if sent < drawn:
+        raise saving.interrupted(sent, count, output, "row")
     if path is not None:
         terminal.note(_done(loaded, path, output, count, drawn), quiet=quiet)
 
@@ -113,7 +119,7 @@ def _outputs(
 ) -> list[Output]:
     """Where the rows go: what is saved is not shown as well, unless as JSON."""
     from zoo.modality import table_files
-    from zoo_cli import image_preview, saving, table_output
+    from zoo_cli import image_preview, table_output
 
     outputs: list[Output] = []
     if path is not None:
@@ -126,7 +132,7 @@ def _outputs(
             )
     if as_json:
         outputs.append(table_output.json_lines(model.columns, seed, start, labelled=labelled))
-    elif path is None and not terminal.for_reading(sys.stdout):
+    elif path is None and not terminal.for_reading(streams.results()):
         outputs.append(table_output.cells(model.columns, labelled=labelled))
     elif path is None:
         shown = image_preview.images(model.image) if model.image and not labelled else None

@@ -59,7 +59,7 @@ def _sample(
     _cache_dir: options.CacheDir = None,
 ) -> None:
     from zoo import settings
-    from zoo_cli import saving
+    from zoo_cli import saving, text_output
     from zoo_cli.loading import chosen_seed, load
 
     target = model_options.text_model(target, "sample", model)
@@ -75,12 +75,15 @@ def _sample(
     seed, say = chosen_seed(seed, quiet=quiet or as_json or not draws)
     loaded = load(target, device=device, dtype=dtype, offline=offline, compile_=compile_, quiet=quiet)
     from zoo.modality.text_model import BATCH_SIZE
-    from zoo_cli.text_output import send
 
     pieces = loaded.stream(
         count=count, seed=seed, start=start, batch_size=batch_size or BATCH_SIZE, controls=controls
     )
-    send(say(pieces), start, outputs)
+    done = text_output.Tally()
+    try:
+        text_output.send(say(pieces), start, [*outputs, done])
+    except KeyboardInterrupt:
+        raise saving.interrupted(done.samples, count, output) from None
     if saved is not None:
         terminal.note(f"saved {count} sample{'s' * (count != 1)} to {output}", quiet=quiet)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo_cli import measures, table_output, terminal
+from zoo_cli import measures, streams, table_output, terminal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +85,7 @@ def tell(model: TableModel, scores: Scores, *, saved: bool, as_json: bool, quiet
     if as_json:
         _json(model.name, scores, criteria)
         return
-    if not saved and terminal.for_reading(sys.stdout):
+    if not saved and terminal.for_reading(streams.results()):
         _table(scores)
     total = scores.total
     rows = f"{len(scores):,} row{'s' * (len(scores) != 1)}"
@@ -104,7 +103,7 @@ def _table(scores: Scores) -> None:
     for _, (file, row, value, *labels) in zip(range(table_output.MOST_ROWS), scores.rows(), strict=False):
         named = [str(labels[0]), f"{labels[1]:.3f}"] if labels else []
         table.add_row(*([terminal.one_line(file)] if several else []), str(row), f"{value:.3f}", *named)
-    terminal.console(sys.stdout).print(table)
+    terminal.console(streams.results()).print(table)
     more = len(scores) - table_output.MOST_ROWS
     if more > 0:
         terminal.note(f"... and {more:,} more row{'s' * (more != 1)}; -o FILE.csv saves all")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,7 @@ import typer
 from zoo.errors import DataError, UsageError
 from zoo.settings import MOST_AT_ONCE
 from zoo.targets import Target
-from zoo_cli import flags, measures, model_options, options, saving, terminal
+from zoo_cli import flags, measures, model_options, options, saving, streams, terminal
 
 if TYPE_CHECKING:
     from zoo.modality.sequence_model import SequenceModel
@@ -172,11 +171,11 @@ def _state_rows(items: Sequence[Item], paths: Sequence[Sequence[int]]) -> Iterat
 
 def _show(items: Sequence[Item], frames: Sequence[int], values: Sequence[float]) -> None:
     """Lines in a pipe; on a terminal a table."""
-    if not terminal.for_reading(sys.stdout):
+    if not terminal.for_reading(streams.results()):
         for value, count in zip(values, frames, strict=True):
             terminal.out(f"{value:.6f}\t{-value / count:.6f}\t{count}")
         return
-    table, console = terminal.table(*_COLUMNS, right=_COLUMNS[:3]), terminal.console(sys.stdout)
+    table, console = terminal.table(*_COLUMNS, right=_COLUMNS[:3]), terminal.console(streams.results())
     room = max(20, console.width - _NUMBERS)
     for item, value, count in zip(items, values, frames, strict=True):
         label = terminal.one_line(item.label)

@@ -14,7 +14,7 @@ from zoo.datasets.source import Member
 from zoo.errors import CapabilityError, DataError, UsageError
 from zoo.settings import MOST_AT_ONCE
 from zoo.targets import Target
-from zoo_cli import flags, options, table_output, terminal
+from zoo_cli import flags, options, streams, table_output, terminal
 from zoo_cli.scoring import row_scores
 from zoo_cli.scoring.row_scores import Part, Scores
 
@@ -93,7 +93,7 @@ def _score(
     scores = Scores(labelled=labels)
     shown = path is None and not as_json
     with ExitStack() as opened:
-        lines = shown and not terminal.for_reading(sys.stdout)
+        lines = shown and not terminal.for_reading(streams.results())
         status = opened.enter_context(_counting(quiet=quiet or lines))
         for file, layout in zip(files, layouts, strict=True):
             parts: list[Part] = []

@@ -12,9 +12,10 @@ import typer
 
 from zoo import bounds
 from zoo.errors import DataError
+from zoo.os_words import reason
 from zoo.settings import MOST_AT_ONCE
 from zoo.targets import Target
-from zoo_cli import flags, measures, model_options, options, terminal
+from zoo_cli import flags, measures, model_options, options, streams, terminal
 
 if TYPE_CHECKING:
     from zoo.evaluation.text import TextScore
@@ -109,7 +110,7 @@ def _items(file: str, *, whole: bool) -> list[Item]:
         data = sys.stdin.buffer.read() if file == "-" else bounds.regular(path).read_bytes()
         text = data.decode("utf-8")
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from None
+        raise DataError(f"{file} cannot be read: {reason(error)}") from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         found = f"byte 0x{error.object[error.start]:02x} in line {line}"
@@ -153,8 +154,8 @@ def _scores(
 
 def _show(items: Sequence[Item], scores: Iterable[TextScore], tokenizer: Tokenizer | None) -> None:
     """Lines in a pipe, each as soon as it is there; on a terminal a table."""
-    reading = terminal.for_reading(sys.stdout)
-    console = terminal.console(sys.stdout) if reading else None
+    reading = terminal.for_reading(streams.results())
+    console = terminal.console(streams.results()) if reading else None
     room = max(20, console.width - _NUMBERS) if console else 0
     rows = (
         row
