@@ -65,6 +65,7 @@ OF_ONE: list[tuple[str, dict[str, Any], str]] = [
     ("text", {"controls": TextControls(), "top_k": 3}, "give either controls or top_k, not both"),
     ("table", {"given": {"nothing": 1.0}}, "given names the column 'nothing'"),
     ("table", {"given": {"pixel 0,0": "black"}}, "given "),
+    ("sequence", {"prompt": 5}, "prompt is 5, but must be a sequence"),
     ("sequence", {"length": 0}, "length is 0, but must be at least 1"),
     ("sequence", {"controls": SequenceControls(), "length": 3}, "give either controls or length, not both"),
 ]
@@ -89,9 +90,18 @@ def test_a_prompt_of_unknown_symbols_is_refused_by_the_call_itself(sequence):
         sequence.samples("数")
 
 
+def test_a_model_of_characters_generates_what_comes_after_the_prompt(sequence):
+    [sample] = sequence.samples("ROMEO:", seed=3, length=20)
+    text = sequence.generate("ROMEO:", seed=3, length=20)
+    assert text == sample.drawn
+    assert len(text) == 20
+    with pytest.raises(UsageError, match="there is no setting 'count'"):
+        sequence.generate("ROMEO:", count=2)
+
+
 def test_a_model_that_cannot_is_refused_by_the_call_itself():
     with pytest.raises(CapabilityError, match="writes no text"):
-        zoo.load("sunspots-hmm", device="cpu").stream()
+        zoo.load("sunspots-hmm", device="cpu").generate()
 
 
 @pytest.mark.parametrize(

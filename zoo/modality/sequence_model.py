@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import reprlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,6 +150,18 @@ class SequenceModel(Model):
             self._stream_batch(rows, noise, asked, encoded, str(shown or "")) for rows, noise in batches
         )
 
+    def generate(
+        self,
+        prompt: str | None = None,
+        *,
+        seed: int = 0,
+        controls: SequenceControls | None = None,
+        **settings: Any,
+    ) -> str:
+        """What a model of characters writes after a prompt, without it: the text of sample 0; see `stream`."""
+        pieces = self.stream(prompt, seed=seed, controls=self.asked(controls, settings))
+        return "".join(piece.text for piece in pieces)
+
     def _batches(self, count: int, seed: int, start: int, batch_size: int) -> Iterable[tuple[int, Noise]]:
         """How many are drawn together, with their noise. Raises what every kind of drawing does before it begins."""
         require_whole("count", count)
@@ -290,6 +303,8 @@ class SequenceModel(Model):
                 raise UsageError(f"the prompt is {len(several)} sequences, but must be one")
             given = several[0]
         given = _array(given)
+        if given is not None and not hasattr(given, "__len__"):
+            raise UsageError(f"prompt is {reprlib.repr(given)}, but must be a sequence")
         if given is None or not len(given):
             return None, None
         encoded = self.format.encode(given, what="the prompt", goes_on=True)
