@@ -53,12 +53,14 @@ def find(text: str | Target, *, revision: str = "", offline: bool = False) -> Ta
     revision: another commit, branch or tag of a Hub model than the pinned one; its files are then not checked
     against the registry's hashes but locked at their first download.
     Raises UnknownModelError, PluginError (the plugin is absent or broken), WeightsError (nothing can build it),
-    UsageError for a revision of what has none or has one already.
+    UsageError for no text at all, and for a revision of what has none or has one already.
     """
     if isinstance(text, Target):
         if revision and revision != text.revision:
             raise UsageError(f"revision is {revision!r}, but {text.name} was found without it")
         return text
+    if not text:
+        raise UsageError("the model's name is empty", hint="`zoo list` shows every model")
     if text.startswith(HUB_PREFIX):
         repo, _, asked = text.removeprefix(HUB_PREFIX).partition("@")
         if revision and asked and revision != asked:

@@ -63,7 +63,7 @@ def run(words: Sequence[str]) -> int:
 def _help_asked(words: list[str]) -> list[str]:
     """The words, with those that ask for help as people do: none at all, a group alone, `zoo help COMMAND`."""
     if words[:1] == ["help"]:
-        words = words[1:]
+        words = [word for word in words[1:] if word != "help"]
     elif words and words not in [[group] for group in GROUPS]:
         return words
     return [*words, "--help"]

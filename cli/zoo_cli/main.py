@@ -85,7 +85,7 @@ def _report(error: Exception, words: Sequence[str]) -> int:
         terminal.error(str(error), error.hint)
         return USAGE if isinstance(error, UsageError) else FAILED
     if isinstance(error, TyperException):
-        terminal.error(usage_errors.message(error), _usage_hint(words))
+        terminal.error(usage_errors.message(error), _usage_hint(error, words))
         return error.exit_code
     if isinstance(error, OSError):
         if error.errno and streams.cannot_be_written():
@@ -96,12 +96,15 @@ def _report(error: Exception, words: Sequence[str]) -> int:
     return FAILED
 
 
-def _usage_hint(words: Sequence[str]) -> str:
+def _usage_hint(error: Exception, words: Sequence[str]) -> str:
+    """Where the help is: of the very command, and for the model whose options it has."""
+    from zoo_cli import model_options
     from zoo_cli.app import BY_MODEL, COMMANDS
 
-    command = words[0] if words and words[0] in COMMANDS else ""
-    if command in BY_MODEL and words[1:] and words[1].startswith("-"):
-        return f"MODEL comes first: zoo {command} MODEL [options]"
-    return (
-        f"`zoo {command} --help` shows what is possible" if command else "`zoo --help` shows what is possible"
-    )
+    context = getattr(error, "ctx", None)  # none where an option's value is missing
+    command = context.command_path if context else " ".join(["zoo", *filter(COMMANDS.get, words[:1])])
+    if words[:1] and words[0] in BY_MODEL:
+        if words[1:] and words[1].startswith("-"):
+            return f"MODEL comes first: {command} MODEL [options]"
+        command = " ".join([command, *filter(None, [model_options.model_word(words[1:])])])
+    return f"`{command} --help` shows what is possible"

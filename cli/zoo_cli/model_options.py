@@ -49,13 +49,16 @@ def model_word(words: Sequence[str]) -> str | None:
     return None
 
 
-def find(model: str, words: Sequence[str]) -> Target:
-    """The target MODEL names. --offline and --cache-dir are read from the words: typer has not parsed them yet.
+def find(words: Sequence[str]) -> Target | None:
+    """The target MODEL names; None without MODEL. typer has not parsed --offline and --cache-dir yet.
 
     Raises what `zoo.targets.find` raises.
     """
     from zoo import targets
 
+    model = model_word(words)
+    if model is None:
+        return None
     _set_environment(words)
     return targets.find(model, revision=_value("--revision", words), offline="--offline" in words)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,11 +48,8 @@ def _name(error: typer.BadParameter) -> str:
     if not written:
         return ""
     long = [each for each in written if each.startswith("--")]
-    return str(long[0] if long else written[0] if written[0].startswith("-") else _argument(error))
-
-
-def _argument(error: typer.BadParameter) -> str:
-    return str(getattr(error.param, "metavar", None) or getattr(error.param, "name", "")).strip("[]").upper()
+    argument = getattr(error.param, "metavar", None) or written[0].upper()
+    return str(long[0] if long else written[0] if written[0].startswith("-") else argument)
 
 
 def _shown(fault: Mapping[str, Any]) -> str:
@@ -81,14 +79,14 @@ def _plain(error: typer.TyperException) -> str:
         return f"there is no option {option}{suggestion}"
     text = error.format_message()
     for theirs, ours in _SENTENCES.items():
-        text = text.replace(theirs, ours)
+        text = re.sub(theirs, ours, text)
     return (text[:1].lower() + text[1:]).removesuffix(".")
 
 
 _SENTENCES = {
-    ". Did you mean": "; did you mean",
-    "No such command": "there is no command",
-    "Got unexpected extra argument(s)": "too many arguments:",
-    "requires an argument": "needs a value",
-    "does not take a value": "takes no value",
+    r"\. Did you mean": "; did you mean",
+    r"No such command": "there is no command",
+    r"Got unexpected extra argument\(s\) \((.*)\)": r"too many arguments: \1",
+    r"Option '(.*)' requires an argument": r"\1 needs a value",
+    r"Option '(.*)' does not take a value": r"\1 takes no value",
 }

@@ -95,10 +95,14 @@ def test_wrong_usage_exits_with_2_and_points_to_the_help(zoo, words, said):
         (["sample", "gpt2", "--top-p", "2"], "--top-p is 2.0, but must be above 0 and at most 1"),
         (["sample", "gpt2", "--truncate", "up"], "--truncate is 'up', but must be one of never, left"),
         (["sample", "gpt2", "--cmopile"], "there is no option --cmopile; did you mean --compile?"),
-        (["sample", "gpt2", "-n"], "option '-n' needs a value"),
+        (["sample", "gpt2", "-n"], "-n needs a value"),
+        (["sample", "gpt2", "--prompt"], "--prompt needs a value"),
         (["sample"], "MODEL is missing"),
-        (["list", "a", "b"], "too many arguments: (b)"),
-        (["pull", "gpt2", "--offline=3"], "option '--offline' takes no value"),
+        (["list", "a", "b"], "too many arguments: b"),
+        (["sample", "gpt2", "once", "upon", "a time"], "too many arguments: upon a time"),
+        (["pull", "gpt2", "--offline=3"], "--offline takes no value"),
+        (["sample", ""], "the model's name is empty"),
+        (["chat", ""], "the model's name is empty"),
         (["sample", "gpt2", "-n", f"-{'9' * 400}"], f"--count is -{'9' * 38}…, but must be at least 1"),
     ],
 )  # fmt: skip
@@ -145,14 +149,27 @@ def test_options_before_an_unknown_place_of_the_model_say_that_it_comes_first(zo
         f"hint: MODEL comes first: zoo {command} MODEL [options]"
         in zoo(command, "--colour", "red", "gpt2").err
     )
-    assert f"`zoo {command} --help`" in zoo(command, "gpt2", "--colour", "red").err
 
 
-def test_usage_of_a_command_points_to_its_own_help(zoo):
-    assert "`zoo list --help`" in zoo("list", "--nothing").err
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["list", "--nothing"], "list"),
+        (["pull", "gpt2", "--revision"], "pull"),
+        (["cache", "rm"], "cache rm"),
+        (["cache", "rn"], "cache"),
+        (["plugin", "list", "x"], "plugin list"),
+        *(([command, "gpt2", "--nothing"], f"{command} gpt2") for command in app.BY_MODEL),
+        *(([command, "gpt2", "--device"], f"{command} gpt2") for command in app.BY_MODEL),
+        (["sample"], "sample"),
+    ],
+)
+def test_wrong_usage_of_a_command_points_to_its_own_help(zoo, words, command):
+    assert zoo(*words).err.endswith(f"hint: `zoo {command} --help` shows what is possible\n")
+    assert zoo(*command.split(), "--help").code == 0
 
 
-@pytest.mark.parametrize("words", [[], ["-h"], ["help"]])
+@pytest.mark.parametrize("words", [[], ["-h"], ["help"], ["help", "help"]])
 def test_without_words_the_help_is_shown(zoo, words):
     ran = zoo(*words)
     assert ran == zoo("--help")
@@ -184,6 +201,12 @@ def test_every_command_has_a_help_of_plain_lines_in_a_pipe(zoo, name):
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith(f"Usage: zoo {name} ")
     assert not set("\x1b╭│") & set(ran.out)
+
+
+@pytest.mark.parametrize("words", [[], *([group] for group in app.GROUPS)])
+def test_what_a_command_does_is_said_whole_in_the_list_of_commands(zoo, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "..." not in zoo(*words, "--help").out.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize("name", app.COMMANDS)

@@ -20,8 +20,7 @@ _MODALITIES = ("text", "table", "sequence")
 
 
 def register(app: typer.Typer, words: Sequence[str]) -> None:
-    model = model_options.model_word(words)
-    target = model_options.find(model, words) if model else None
+    target = model_options.find(words)
     if target is None:
         controls: type = TextControls
         panel = "Controls of text models (`zoo sample MODEL --help` shows a model's own)"

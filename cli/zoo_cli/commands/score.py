@@ -14,8 +14,7 @@ _MODALITIES = ("text", "table", "sequence")
 
 
 def register(app: typer.Typer, words: Sequence[str]) -> None:
-    model = model_options.model_word(words)
-    target = model_options.find(model, words) if model else None
+    target = model_options.find(words)
     modality = target.family.modality if target else "text"
     if target and modality not in _MODALITIES:
         raise CapabilityError(f"zoo score knows {', '.join(_MODALITIES)}; {target.name} makes {modality}")
