@@ -51,13 +51,13 @@ Revision = Annotated[
 ]
 _MOST_SAMPLES = 1_000_000_000
 Count = Annotated[
-    int, typer.Option("--count", "-n", metavar="N", min=1, max=_MOST_SAMPLES, help="How many samples.")
+    int, typer.Option("--count", "-n", metavar="N", min=1, max=_MOST_SAMPLES, help="Number of samples.")
 ]
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", "-s", metavar="N", min=0, help="What chance depends on; random when left out."),
+    typer.Option("--seed", "-s", metavar="N", min=0, help="Random seed; without it, each run draws another."),
 ]
-Start = Annotated[int, typer.Option(metavar="N", min=0, help="The index of the first sample.")]
+Start = Annotated[int, typer.Option(metavar="N", min=0, help="Index of the first sample.")]
 BatchSize = Annotated[
     int | None,
     typer.Option(
@@ -86,7 +86,7 @@ Offline = Annotated[
         "--offline",
         callback=set_offline,
         is_eager=True,
-        help="Use only what is on this disk; make no request.",
+        help="Use only files that are here; make no network request.",
         rich_help_panel=COMMON,
     ),
 ]
@@ -105,7 +105,9 @@ Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Only results, warnings and errors.", rich_help_panel=COMMON)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write the result as JSON.", rich_help_panel=COMMON)]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=COMMON)]
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Answer yes to every question.", rich_help_panel=COMMON)
+]
 FileSettings = Annotated[
     list[str] | None,
     typer.Option(

@@ -18,14 +18,14 @@ from zoo_cli import terminal
 Word = Annotated[
     str | None,
     typer.Argument(
-        metavar="[PROMPT]",
-        help="The same as --prompt; what is piped in is read as the prompt too.",
+        metavar="PROMPT",
+        help="Text to continue, as --prompt; without either, what is piped in is the prompt.",
         show_default=False,
     ),
 ]
 Hidden = Annotated[
     bool,
-    typer.Option("--no-prompt", help="Show and save what was drawn alone, without the prompt before it."),
+    typer.Option("--no-prompt", help="Leave the prompt out of what is shown, and of saved text."),
 ]
 
 

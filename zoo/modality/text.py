@@ -22,7 +22,7 @@ class TextControls(Settings):
 
     prompt: str = setting("", help="text to continue; - reads standard input", flags=("-p",))
     max_tokens: int = setting(
-        256, help="most new tokens a sample", minimum=1, maximum=1_000_000, unit="tokens"
+        256, help="most new tokens of a sample", minimum=1, maximum=1_000_000, unit="tokens"
     )
     temperature: float = setting(
         0.8, help="divides the logits; 1 is the model's own distribution, 0 is --greedy", minimum=0.0
@@ -39,12 +39,12 @@ class TextControls(Settings):
     )
     frequency_penalty: float = setting(
         0.0,
-        help="taken from a token's logit for each time that the sample has it already",
+        help="subtracted from a token's logit once for each time it was generated",
         minimum=-2.0,
         maximum=2.0,
     )
     presence_penalty: float = setting(
-        0.0, help="taken from a token's logit when the sample has it already", minimum=-2.0, maximum=2.0
+        0.0, help="subtracted from a token's logit if it was generated before", minimum=-2.0, maximum=2.0
     )
     stop: tuple[str, ...] = setting((), help="end a sample before this text; may be given again")
     greedy: bool = setting(False, help="always take the likeliest token")
@@ -53,7 +53,7 @@ class TextControls(Settings):
     )
     logprobs: int | None = setting(
         None,
-        help="tell each token's log-probability, and the k likeliest tokens' in its place",
+        help="with --json or -o: log-probability of each token, and of the k likeliest in its place",
         minimum=0,
         maximum=1000,
         unit="tokens",

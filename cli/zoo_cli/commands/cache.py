@@ -25,7 +25,9 @@ def register(app: typer.Typer, _words: Sequence[str]) -> None:
 
 
 def _list(as_json: options.Json = False, _cache_dir: options.CacheDir = None) -> None:
-    """List the cached repos, and what is kept of data to train on: `tokens` of texts, `datasets` of the Hub.
+    """List the cached repos, and what is kept of data to train on.
+
+    The latter is `tokens` of texts and `datasets` of the Hub.
 
     To a pipe: one repo a line, columns divided by tabs (repo, bytes, files, bytes of interrupted downloads, bytes
     in quarantine, revisions).

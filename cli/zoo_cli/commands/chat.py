@@ -28,8 +28,7 @@ _PROMPT = "> "
 
 
 def register(app: typer.Typer, words: Sequence[str]) -> None:
-    model = model_options.model_word(words)
-    target = model_options.find(model, words) if model else None
+    target = model_options.find(words)
     controls = TextControls if target is None else target.family.resolve("controls")
     panel = "Controls" if target is None else f"Controls of {terminal.for_help(target.name)}"
     command = functools.partial(_chat, target, controls)
@@ -44,14 +43,9 @@ def _chat(
     model: options.Model,
     asked: dict[str, Any],
     system: Annotated[
-        str, typer.Option("--system", metavar="TEXT", help="What the model is told before the conversation.")
+        str, typer.Option("--system", metavar="TEXT", help="System message: what the model is told first.")
     ] = "",
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", "-s", metavar="N", min=0, help="What chance depends on; random when left out."
-        ),
-    ] = None,
+    seed: options.Seed = None,
     compile_: Annotated[
         bool, typer.Option("--compile", help="Compile the decoding: faster after a slow first start.")
     ] = False,

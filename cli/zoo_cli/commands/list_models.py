@@ -41,8 +41,8 @@ def list_models(
     pattern: Annotated[
         str,
         typer.Argument(
-            metavar="[PATTERN]",
-            help="Part of the models, with wildcards: 'gpt2*'.",
+            metavar="PATTERN",
+            help="Names to list; wildcards are possible, as in 'gpt2*'.",
             autocompletion=completion.models,
             show_default=False,
         ),

@@ -13,7 +13,7 @@ _STYLES = {"ok": "", "broken": "red", "disabled": "dim"}
 
 
 def register(app: typer.Typer, _words: Sequence[str]) -> None:
-    plugins = typer.Typer(help="Plugins: what brings the families and their models.")
+    plugins = typer.Typer(help="List the plugins, which bring families and models.")
     plugins.command("list")(_list)
     plugins.callback()(_plugins)
     app.add_typer(plugins, name="plugin")

@@ -45,23 +45,28 @@ def _push(
         ),
     ],
     repo: Annotated[
-        str, typer.Argument(metavar="USER/REPO", help="Made if there is none.", show_default=False)
+        str,
+        typer.Argument(metavar="USER/REPO", help="The Hub repo; made if there is none.", show_default=False),
     ],
     licence_weights: Annotated[
         str,
-        typer.Option(metavar="SPDX", help="Of the weights, such as MIT, or unknown. Asked for if missing."),
+        typer.Option(
+            metavar="SPDX", help="Licence of the weights, such as MIT, or unknown; asked for if missing."
+        ),
     ] = "",
-    licence_data: Annotated[str, typer.Option(metavar="SPDX", help="Of what it was trained on.")] = "",
-    licence_code: Annotated[str, typer.Option(metavar="SPDX", help="Of the code that builds it.")] = "",
-    private: Annotated[
-        bool, typer.Option("--private", help="A repo that is made for it is private.")
-    ] = False,
-    revision: Annotated[str, typer.Option(metavar="BRANCH", help="The repo's branch to push to.")] = "main",
+    licence_data: Annotated[
+        str, typer.Option(metavar="SPDX", help="Licence of the data it was trained on.")
+    ] = "",
+    licence_code: Annotated[
+        str, typer.Option(metavar="SPDX", help="Licence of the code that builds it.")
+    ] = "",
+    private: Annotated[bool, typer.Option("--private", help="If the repo is new, make it private.")] = False,
+    revision: Annotated[str, typer.Option(metavar="BRANCH", help="Branch of the repo to push to.")] = "main",
     create_pr: Annotated[
         bool, typer.Option("--create-pr", help="Open a pull request instead of changing the branch.")
     ] = False,
     message: Annotated[
-        str, typer.Option("--message", "-m", metavar="TEXT", help="Of the commit.", show_default=False)
+        str, typer.Option("--message", "-m", metavar="TEXT", help="Commit message.", show_default=False)
     ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write what would be sent into a folder; make no request.")

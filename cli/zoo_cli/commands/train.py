@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _TIME_TO_SAY = 5.0  # seconds that a process waits before it says what the main one may be saying
 _MOST_PROCESSES = 1024
 
-HELP = """Train START on data, and write weights, recipe, metrics and checkpoints into the folder RUN.
+HELP = """Train START on data, in the folder RUN.
+
+Weights, recipe, metrics and checkpoints are written there.
 
 START is a model, whose weights are trained on, or a family such as gpt2 or gmm, of which a new network is made. What
 a family is fitted by, such as gmm and hmm by expectation maximisation, ends as soon as it has converged. The best
@@ -63,17 +65,15 @@ def _train(
     recipe_file: Annotated[
         Path | None, typer.Option("--recipe", metavar="FILE", help="A recipe in YAML, such as a run's own.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Changes of the weights.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Training steps.")] = None,
     epochs: Annotated[
-        float | None, typer.Option(metavar="X", help="In place of steps: how often to go through the data.")
+        float | None, typer.Option(metavar="X", help="Passes over the data, instead of --steps.")
     ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, max=MOST_AT_ONCE, help="Rows a step, over all processes."),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", "-s", metavar="N", min=0, help="What chance depends on.")
-    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", "-s", metavar="N", min=0, help="Random seed.")] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
@@ -82,9 +82,9 @@ def _train(
             help="Any setting, such as config.layers=2, plan.learning_rate=3e-4 or data.vocabulary=512.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with RUN where it was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue RUN from its last checkpoint.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Give up what is in the folder RUN; asks if it is not a run.")
+        bool, typer.Option("--force", help="Replace what is in the folder RUN; asks if it is not a run.")
     ] = False,
     processes: Annotated[
         int,

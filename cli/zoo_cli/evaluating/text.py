@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from zoo.evaluation.evaluating import TextEvaluation
     from zoo.protocols import Tokenizer
 
-HELP = """Measure perplexity, nats per token and bits per byte on held-out text, each with N and a 95% interval.
+HELP = """Measure how well a model predicts held-out text.
+
+It is told as perplexity, nats per token and bits per byte, each with N and a 95% interval.
 
 Without --data, a run of `zoo train` is measured on the text that it held out. To a pipe: name, value, lower and upper
 end of the interval, N, what N counts, and seed, divided by tabs.

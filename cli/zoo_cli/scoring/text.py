@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from zoo.modality.text_model import TextModel
     from zoo.protocols import Tokenizer
 
-HELP = """Score texts: log-likelihood in nats, bits per byte, nats per token, and tokens.
+HELP = """Score texts by their log-likelihood under a model.
+
+It is told in nats, with bits per byte, nats per token, and the number of tokens.
 
 Every line of FILE that is not blank is a text of its own; - reads standard input. A text's first token is predicted
 from the tokenizer's start, every other one from all before it. To a pipe: the four numbers of each text, divided by
