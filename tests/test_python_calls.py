@@ -48,7 +48,10 @@ EVERYWHERE: list[tuple[dict[str, Any], str]] = [
     ({"batch_size": 0}, "batch_size is 0, but must be at least 1"),
     ({"batch_size": True}, "batch_size is True, but must be a whole number"),
     ({"seed": -1}, "seed is -1, but must be at least 0"),
-    ({"seed": 2**63}, "seed is 9223372036854775808, but must be at least 0 and below"),
+    (
+        {"seed": 2**63},
+        "seed is 9223372036854775808, but must be at least 0 and at most 9,223,372,036,854,775,807",
+    ),
     ({"seed": 1.0}, "seed is 1.0, but must be a whole number"),
     ({"start": -1}, "start is -1, but must be at least 0"),
     ({"colour": "red"}, "there is no setting 'colour'"),
