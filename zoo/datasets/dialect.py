@@ -1,4 +1,4 @@
-"""How a text file writes a table: encoding, delimiter, decimal sign, names of columns, found from its beginning.
+"""How a text file writes a table: delimiter, decimal sign, names of columns, found from its beginning.
 
 Only what can be read one way is found; where there are two, the setting that says which is named. Python's
 csv.Sniffer guesses instead, and takes 1,5;2,5 for three columns.
@@ -6,7 +6,6 @@ csv.Sniffer guesses instead, and takes 1,5;2,5 for three columns.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import itertools
 import re
@@ -16,19 +15,12 @@ from dataclasses import dataclass, replace
 from zoo.datasets import cells
 from zoo.datasets.file_rules import DELIMITERS, FileRules, to_set
 from zoo.datasets.table_columns import numbered
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError
 
 Record = Sequence[str]
 
 COMMENT = "#"
 """A line that begins so is a comment where the first line of the file is one."""
-_MARKS = (  # UTF-32's begins as UTF-16's does
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_WESTERN = re.compile(rb"[A-Za-z][\x80-\xff]{1,2}|[\x80-\xff]{1,2}[A-Za-z]")
 _DECIMAL_COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _NAMELESS = re.compile(r"|Unnamed: \d+")  # pandas calls them so when it has read them once
@@ -57,55 +49,6 @@ class Dialect:
         """The first cells of a column."""
         at = self.names.index(name)
         return tuple(record[at] for record in self.first if len(record) > at)
-
-
-def encoding_of(file: str, data: bytes, rules: FileRules) -> str:
-    """Python's name of the encoding that a file's first bytes are in. Raises DataError where it is not to be told."""
-    if rules.encoding:
-        return checked_encoding(rules.encoding)
-    for mark, name in _MARKS:
-        if data.startswith(mark):
-            return name
-    if data.startswith(b"PK\3\4"):
-        raise DataError(
-            f"{file} is no text, but an archive, as workbooks of spreadsheets are",
-            hint="save the sheet as CSV",
-        )
-    if b"\0" in data:
-        raise DataError(
-            f"{file} is no text: it has bytes of value 0",
-            hint="if it is text of two bytes a character: --set data.encoding=utf-16-le",
-        )
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(data)
-    except UnicodeDecodeError as error:
-        foreign = _WESTERN.sub(b"", data)
-        if foreign.isascii() and _decodes(data, "cp1252"):
-            return "cp1252"
-        raise not_text(file, data.count(b"\n", 0, error.start), "utf-8-sig") from None
-    return "utf-8-sig"
-
-
-def checked_encoding(name: str) -> str:
-    """Raises UsageError for one that Python does not know."""
-    try:
-        codecs.lookup(name)
-        "".encode(name)
-    except (LookupError, UnicodeError, TypeError):
-        raise UsageError(
-            f"data.encoding is {name!r}, which is no encoding of text",
-            hint="such as utf-8, latin-1 or utf-16",
-        ) from None
-    return "utf-8-sig" if codecs.lookup(name).name == "utf-8" else name
-
-
-def not_text(file: str, line: int, encoding: str) -> DataError:
-    """The error for bytes after a line that are not of the encoding."""
-    name = {"utf-8-sig": "UTF-8", "cp1252": "Windows-1252"}.get(encoding, encoding)
-    return DataError(
-        f"{file}: after line {line} it is not {name} text",
-        hint="name its encoding, as in --set data.encoding=latin-1",
-    )
 
 
 def of(
@@ -295,14 +238,6 @@ def _idle(found: Dialect) -> tuple[frozenset[int], list[str]]:
             idle.add(at)
             said.append("the first column, which has no name and counts the rows, left out")
     return frozenset(idle), said
-
-
-def _decodes(data: bytes, encoding: str) -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _name(delimiter: str) -> str:

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from zoo import bounds
-from zoo.datasets import dialect
+from zoo.datasets import dialect, text_encoding
 from zoo.datasets.cells import is_truth
 from zoo.datasets.dialect import Dialect
 from zoo.datasets.file_rules import PLAIN, FileRules, to_set
@@ -114,7 +114,7 @@ def layout(member: Member, rules: FileRules = PLAIN, columns: Sequence[str] = ()
         ):
             data += more
         cut = bool(stream.read(1))
-    encoding = dialect.encoding_of(str(member), data, rules)
+    encoding = text_encoding.encoding_of(str(member), data, rules)
     text = io.TextIOWrapper(io.BytesIO(data), encoding, "ignore", newline="")
     lines = list(_lines(member, text))
     try:
@@ -151,7 +151,7 @@ def rows_of(member: Member, written: Dialect) -> Iterator[list[str]]:
         except csv.Error as error:
             raise DataError(f"{member}: line {reader.line_num}: {error}") from None
         except UnicodeDecodeError:
-            raise dialect.not_text(str(member), reader.line_num, written.encoding) from None
+            raise text_encoding.not_text(str(member), reader.line_num, written.encoding) from None
 
 
 def _lines(member: Member, text: IO[str]) -> Iterator[str]:
