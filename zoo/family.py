@@ -73,7 +73,7 @@ class Family:
         module, _, name = reference.partition(":")
         try:
             return getattr(importlib.import_module(module), name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"family {self.name}: {field} = {reference!r} cannot be loaded: {error}"
             ) from error

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import signal
 import sys
-from collections.abc import Callable
+import threading
+import types
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pluggy
@@ -33,7 +36,8 @@ class BrokenError(Exception):
 def load(module: str, distribution: str) -> tuple[Family, ...]:
     """Import a plugin's module and ask its hook, alone in its own plugin manager.
 
-    What it prints goes to stderr, so that it cannot mix with results. Raises BrokenError, and KeyboardInterrupt.
+    What it prints goes to stderr, so that it cannot mix with results. Raises BrokenError, and KeyboardInterrupt when
+    Ctrl-C came, whatever the plugin made of it. One that hangs or ends the process does so: see `zoo.plugin_probe`.
     """
     found = _guarded("its import", lambda: importlib.import_module(module))
     _guarded("reading its zoo_api", lambda: _fit(module, getattr(found, "zoo_api", None), distribution))
@@ -44,14 +48,44 @@ def load(module: str, distribution: str) -> tuple[Family, ...]:
 
 def _guarded(what: str, call: Callable[[], T]) -> T:
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with _interruptible(), contextlib.redirect_stdout(sys.stderr):
             return call()
-    except (KeyboardInterrupt, BrokenError):
+    except (_InterruptError, BrokenError):
         raise
     except SystemExit as error:
         raise BrokenError(f"{what} ends the process (exit code {error.code!r})") from error
     except BaseException as error:
         raise BrokenError(f"{what} raises {type(error).__name__}: {_message(error)}") from error
+
+
+class _InterruptError(KeyboardInterrupt):
+    """A Ctrl-C of the person, not one that a plugin raises."""
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise `_InterruptError` when Ctrl-C came meanwhile, also where the code within swallowed it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before, came = signal.getsignal(signal.SIGINT), False
+
+    def note(number: int, frame: types.FrameType | None) -> None:
+        nonlocal came
+        came = True
+        if callable(before):
+            before(number, frame)
+        raise KeyboardInterrupt
+
+    if callable(before):  # not where it is ignored
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        if callable(before):
+            signal.signal(signal.SIGINT, before)
+        if came:
+            raise _InterruptError
 
 
 def _message(error: BaseException) -> str:

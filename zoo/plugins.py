@@ -140,14 +140,14 @@ def _without_clashes(rows: list[Plugin]) -> list[Plugin]:
 
 
 def check() -> tuple[Plugin, ...]:
-    """The installed plugins, each of them loaded and its registry file read: "broken" carries the reason."""
+    """The installed plugins, each loaded in a process of its own, its registry file read: "broken" has the reason."""
     return tuple(_checked(plugin) for plugin in discover())
 
 
 def _checked(plugin: Plugin) -> Plugin:
     if plugin.status != "ok":
         return plugin
-    reason = _loaded(plugin)[1]
+    reason = _probed()[plugin.distribution][1]
     if not reason and plugin.registry is not None:
         from zoo.registry.reading import read_registry
 
@@ -188,13 +188,38 @@ def family(distribution: str, name: str) -> Family:
 
 
 def all_families() -> tuple[tuple[str, Family], ...]:
-    """(distribution, family) for every family of every plugin that loads."""
-    return tuple(
-        (plugin.distribution, one)
-        for plugin in discover()
-        if plugin.status == "ok"
-        for one in _loaded(plugin)[0]
-    )
+    """(distribution, family) for every family of every plugin that loads.
+
+    Each plugin is asked in a process of its own: none of their code has run here before a family is resolved.
+    """
+    return tuple((distribution, one) for distribution, (brought, _) in _probed().items() for one in brought)
+
+
+def families_named(name: str) -> tuple[tuple[str, Family], ...]:
+    """(distribution, family) for the plugins that bring a family of this name, from the one that registry files say.
+
+    No other plugin is loaded; where no registry file or several say the name, all are asked as by `all_families`.
+    """
+    from zoo.registry.catalogue import catalogue
+
+    owners = {entry.plugin for entry in catalogue().entries if entry.installed and entry.family == name}
+    if len(owners) == 1:
+        [owner] = owners
+        return ((owner, family(owner, name)),)
+    return tuple((plugin, one) for plugin, one in all_families() if one.name == name)
+
+
+@functools.cache
+def _probed() -> dict[str, tuple[tuple[Family, ...], str]]:
+    """By distribution, what each usable plugin brings and "", or nothing and the reason."""
+    from zoo.plugin_probe import probe
+
+    usable = [plugin for plugin in discover() if plugin.status == "ok"]
+    answers = probe([(plugin.module, plugin.distribution) for plugin in usable])
+    return {
+        plugin.distribution: (brought, _line(reason))
+        for plugin, (brought, reason) in zip(usable, answers, strict=True)
+    }
 
 
 @functools.cache

@@ -283,7 +283,10 @@ def _built_by(hub_config: dict[str, Any], name: str) -> tuple[str, Family, Any]:
                 reasons.append(str(error))
             except PluginError:
                 raise
-            except Exception as error:  # a stranger's file in a plugin's code: any kind of error
+            except (
+                Exception,
+                SystemExit,
+            ) as error:  # a stranger's file in a plugin's code: any kind of error
                 reasons.append(f"{family.name} of {plugin} cannot read its config.json: {_line(error)}")
     if reasons:
         raise WeightsError(f"{name}: {reasons[0][:300]}")

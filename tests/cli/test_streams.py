@@ -1,5 +1,6 @@
 """Closed and full streams: no traceback, the command's own exit code; what strangers print is kept apart."""
 
+import json
 import os
 import subprocess
 import sys
@@ -66,6 +67,17 @@ def test_what_is_printed_below_python_too_never_mixes_with_results():
     ran = subprocess.run([sys.executable, "-c", APART], capture_output=True, text=True, check=True)
     assert ran.stdout == '{"result": 1}\nours\nafter\n'
     assert sorted(ran.stderr.split()) == ["C", "child", "descriptor", "python"]
+
+
+def test_what_a_model_prints_while_it_samples_is_not_in_the_json(zoo, scripted):
+    def said(_index: int) -> str:
+        print("from the model")
+        return "hello"
+
+    scripted(said)
+    ran = zoo("sample", "gpt2", "--json", "--seed", "1")
+    assert json.loads(ran.out)["text"] == "hello"
+    assert "from the model" in ran.err
 
 
 def test_a_full_disk_names_the_file_and_what_to_do(zoo, scripted, tmp_path, monkeypatch):

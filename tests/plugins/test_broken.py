@@ -55,6 +55,17 @@ BROKEN: dict[str, tuple[str, str]] = {
         "class Quit(BaseException):\n    def __str__(self):\n        raise ValueError\nraise Quit\n",
         "its import raises Quit: (its message cannot be read)",
     ),
+    "zoo-hang": ("import time\ntime.sleep(3600)\n", "loading it takes more than 6 seconds"),
+    "zoo-forks": (
+        "import os, time\nif os.fork():\n    os._exit(0)\ntime.sleep(3600)\n",
+        "loading it takes more than 6 seconds",  # its child holds the pipe
+    ),
+    "zoo-gone": ("import os\nos._exit(0)\n", "loading it ends the process (exit code 0)"),
+    "zoo-killed": (
+        "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n",
+        "loading it ends the process (signal 9)",
+    ),
+    "zoo-interrupt": ("raise KeyboardInterrupt\n", "its import raises KeyboardInterrupt:"),
     "zoo-raise": (
         GOOD.replace("return [TINY]", r"raise ValueError('two\nlines, \x1b[31mred and \u202ereversed')"),
         "its hook zoo_families raises ValueError: two lines, [31mred and reversed",
@@ -105,8 +116,9 @@ BROKEN: dict[str, tuple[str, str]] = {
 
 REPORT = """
 import json, sys
-from zoo import plugins
+from zoo import plugin_probe, plugins
 from zoo.errors import ZooError
+plugin_probe.SECONDS = 6.0
 from zoo.registry.catalogue import catalogue
 
 def said(function, *arguments):
@@ -116,8 +128,9 @@ def said(function, *arguments):
         return f"{type(error).__name__}: {error}"
 
 json.dump({
+    "gpt2": [name for name, _ in plugins.families_named("gpt2")],
+    "loaded_for_it": [name for name in sys.modules if name.endswith(".plugin") and name.startswith("zoo_")],
     "discovered": {row.distribution: [row.status, row.reason] for row in plugins.discover()},
-    "ran": sorted(name for name in sys.modules if name.endswith(".plugin") and name.startswith("zoo_")),
     "checked": {row.distribution: [row.status, row.reason, row.version, row.summary] for row in plugins.check()},
     "rows": len(plugins.check()),
     "families": [name for name, family in plugins.all_families()],
@@ -125,8 +138,11 @@ json.dump({
     "problems": [str(problem) for problem in catalogue().problems],
     "shared": said(catalogue().find, "shared"),
     "shared_a": said(lambda: catalogue().find("zoo-shared-a/shared").plugin),
+    "ran": sorted(name for name in sys.modules if name.endswith(".plugin") and name.startswith("zoo_")),
+    "interrupt": said(plugins.families, "zoo-interrupt"),
     "broken": said(plugins.families, "zoo-exit"),
     "absent": said(plugins.families, "zoo-absent"),
+    "loud": len(plugins.families("zoo-loud")),
     "family": said(plugins.family, "zoo-good", "other"),
 }, sys.stdout)
 """
@@ -202,7 +218,29 @@ def test_broken_metadata_is_a_row_before_any_code_runs(
     assert report["discovered"][distribution][0] == "broken"
     assert reason in report["discovered"][distribution][1]
     assert report["checked"][distribution][:2] == report["discovered"][distribution]
-    assert report["ran"] == []
+    assert report["ran"] == [
+        "zoo_gpt.plugin"
+    ]  # which was asked for; the others ran in processes of their own
+
+
+def test_only_the_plugin_that_claims_a_family_is_loaded_for_it(report: dict[str, Any]) -> None:
+    assert report["gpt2"] == ["zoo-gpt"]
+    assert report["loaded_for_it"] == ["zoo_gpt.plugin"]
+
+
+def test_an_interrupt_of_the_person_is_never_swallowed_by_a_plugin(site: str) -> None:
+    code = """
+from zoo import plugin_loading
+try:
+    plugin_loading.load("swallows", "zoo-swallows")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    folder = Path(site.split(os.pathsep)[0])
+    (folder / "swallows.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass\n"
+    )
+    assert python(site, code).stdout == "interrupted\n"
 
 
 def test_a_distribution_that_is_installed_twice_names_both_folders(report: dict[str, Any], site: str) -> None:
@@ -250,6 +288,10 @@ def test_asking_for_a_family_that_cannot_be_had_says_why(report: dict[str, Any])
         report["broken"]
         == "PluginError: the plugin zoo-exit is broken: its import ends the process (exit code 3)"
     )
+    assert (
+        report["interrupt"]
+        == "PluginError: the plugin zoo-interrupt is broken: its import raises KeyboardInterrupt:"
+    )
     assert report["absent"] == "PluginError: the plugin zoo-absent is not installed"
     assert report["family"] == "PluginError: the plugin zoo-good has no family 'other'; it brings: tiny"
 
@@ -278,6 +320,7 @@ def test_zoo_plugins_restricts_by_distribution_or_entry_point_and_empty_allows_n
 @pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["plugin", "list", "--json"]])
 def test_the_command_works_beside_all_of_them(site: str, command: list[str]) -> None:
     code = f"import sys; sys.argv = ['zoo', *{command!r}]; from zoo_cli.main import main; main()"
+    code = f"from zoo import plugin_probe; plugin_probe.SECONDS = 6.0; {code}"
     done = python(site, code)
     assert "Traceback" not in done.stderr
     if "--json" in command:

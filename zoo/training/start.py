@@ -16,6 +16,7 @@ from zoo import api, plugins, settings, targets
 from zoo.datasets import reading
 from zoo.errors import CapabilityError, PluginError, TrainingError, UnknownModelError, UsageError, ZooError
 from zoo.family import Family
+from zoo.registry.catalogue import catalogue
 from zoo.targets import Target
 from zoo.training import recipe as recipes
 from zoo.training.plan import FitPlan, Plan
@@ -45,7 +46,7 @@ def find(name: str, *, offline: bool = False) -> Start:
     A model that is an architecture without weights is begun anew with its config.
     Raises UnknownModelError; PluginError for a family name of two plugins.
     """
-    return _family(name) or _model(name, offline)
+    return (None if _is_model(name) else _family(name)) or _model(name, offline)
 
 
 def of_checkpoint(weights: Path) -> Start:
@@ -59,8 +60,19 @@ def of_checkpoint(weights: Path) -> Start:
     return Start(said.plugin, plugins.family(said.plugin, said.family), said.config)
 
 
+def _is_model(name: str) -> bool:
+    """Whether the name can only be a model's, so that no plugin need be asked for a family of this name."""
+    known = catalogue()
+    if any(entry.family == name for entry in known.entries):
+        return False
+    with contextlib.suppress(UnknownModelError):
+        known.find(name)
+        return True
+    return name.startswith((targets.HUB_PREFIX, ".", "/", "~"))
+
+
 def _family(name: str) -> Start | None:
-    owners = [(plugin, family) for plugin, family in plugins.all_families() if family.name == name]
+    owners = plugins.families_named(name)
     if len(owners) > 1:
         named = " and ".join(plugin for plugin, _ in owners)
         raise PluginError(f"{named} each bring a family {name!r}", hint="start from one of their models")
