@@ -90,6 +90,18 @@ def test_the_space_between_two_tokens_is_not_lost_at_the_prompts_end() -> None:
     assert writer.tokens == (2, 3)
 
 
+def test_tokens_that_say_nothing_cost_no_more_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+
+    def decode(_: Words, tokens: Sequence[int]) -> str:
+        decoded.append(len(tokens))
+        return ""
+
+    monkeypatch.setattr(Words, "decode", decode)
+    write(bytes(1000), tokenizer=Words)
+    assert max(decoded) < 50
+
+
 @given(st.text(max_size=40), st.lists(st.text(min_size=1, max_size=3), max_size=3))
 @hypothesis_settings(derandomize=True, deadline=None)
 def test_pieces_join_to_the_text_up_to_the_first_stop(text: str, stop: list[str]) -> None:

@@ -60,10 +60,10 @@ def of_file(path: Path) -> str:
 
 def _is_piped() -> bool:
     """Whether somebody wrote `... | zoo` or `zoo < FILE`: a pipe or a file, neither a terminal nor a device."""
-    if sys.stdin is None or terminal.is_terminal(sys.stdin):
+    if terminal.is_terminal(sys.stdin):
         return False
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (OSError, ValueError):  # ValueError: closed
-        return isinstance(sys.stdin, io.TextIOWrapper)  # Python's own stream in its place
+    except io.UnsupportedOperation:  # a stream of Python's own in its place
+        return True
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)

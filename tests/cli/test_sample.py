@@ -1,7 +1,9 @@
 """zoo sample: what is asked, what is shown, and that a model decides on its own options."""
 
 import json
+import os
 import re
+import socket
 import sys
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ from cli.json_shapes import documented, shape
 from zoo import targets
 from zoo.modality.text import TextControls
 from zoo.settings import setting
+from zoo_cli import prompts
 
 CONTROLS = (
     "--max-tokens",
@@ -92,6 +95,22 @@ def test_the_prompt_may_be_a_word_or_come_from_a_pipe_or_a_file(zoo, scripted, t
     ran = zoo("sample", "gpt2", *words, "--seed", "1", stdin=f"two\nlines \u00e9{end}")
     assert ran.out == "two\nlines \u00e9!\n"
     assert network.prompts == ["two\nlines \u00e9"]
+
+
+@pytest.mark.parametrize(("kind", "prompt"), [("pipe", "abc"), ("file", "abc"), ("socket", "")])
+def test_a_pipe_or_a_file_at_standard_input_is_the_prompt_and_nothing_else(
+    monkeypatch, tmp_path, kind, prompt
+):
+    (tmp_path / "prompt").write_text("abc\n", encoding="utf-8")
+    if kind == "file":
+        place = os.open(tmp_path / "prompt", os.O_RDONLY)
+    else:
+        place, end = os.pipe() if kind == "pipe" else (half.detach() for half in socket.socketpair())
+        os.write(end, b"abc\n")
+        os.close(end)
+    with os.fdopen(place, encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert prompts.given(None, None, None, file_option="--prompt-file") == prompt
 
 
 def test_nothing_is_read_from_a_terminal(zoo, scripted):

@@ -112,6 +112,17 @@ def test_text_is_saved_whole(zoo, text, tmp_path, name):
     assert zoo(*words, "--yes").code == 0
 
 
+def test_text_can_be_had_without_its_prompt(zoo, text, tmp_path):
+    words = ["sample", text, "ta", "-n", "2", "--seed", "3", "--length", "9", "--no-prompt"]
+    first, second = (sample.drawn for sample in samples(text, prompt="ta", seed=3, length=9, count=2))
+    assert zoo(*words).out == f"--- sample 0 ---\n{first}\n--- sample 1 ---\n{second}\n"
+    for name in ("out.txt", "OUT.TXT"):
+        zoo(*words, "-o", str(tmp_path / name))
+        assert (tmp_path / name).read_text() == f"{first}\n\n{second}\n"
+    zoo(*words, "-o", str(tmp_path / "folder"))
+    assert (tmp_path / "folder" / "sample-000001.txt").read_text() == second
+
+
 def test_the_states_stand_beneath_the_letters_for_a_person(zoo, text):
     [expected] = samples(text, seed=3, length=150)
     ran = zoo("sample", text, "--seed", "3", "--length", "150", "--states", terminal=True)

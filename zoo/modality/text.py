@@ -145,8 +145,6 @@ class TextWriter:
         text = self._take(whole_characters=False)
         self._tokens.append(token)
         self._read = len(self._tokens)
-        if raw:
-            self._from = self._read - 1
         return self._show(text + self._utf8.decode(raw), final=False)
 
     def finish(self) -> str:

@@ -191,7 +191,7 @@ def _send(model: SequenceModel, prompt: Any, how: dict[str, Any], shown: _Shown)
         if not kept:
             raise saving.interrupted(0, count, saved) from None
         interrupts.heard()
-    if not shown.with_prompt and saved.suffix == _TEXT:
+    if not shown.with_prompt and saved.suffix.lower() == _TEXT:
         kept = [dataclasses.replace(sample, prompt=None) for sample in kept]
     _save(saved, kept, model, states=states)
     if len(kept) < count:

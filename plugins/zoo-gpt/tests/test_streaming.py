@@ -154,6 +154,14 @@ def test_a_wrong_byte_among_fallback_bytes_costs_itself_alone(tmp_path):
     assert streamed(tokenizer, [], [*good, *wrong, *good]) == "뷁뷁\ufffd뷁뷁"
 
 
+def test_bytes_that_a_letter_cuts_short_come_before_it(tmp_path):
+    tokenizer = opened(byte_fallback(), tmp_path)
+    [letter] = tokenizer.encode("한")[1:]
+    whole = tokenizer.encode("뷁")[1:]
+    for prompt in ([], whole[:1]):
+        assert streamed(tokenizer, prompt, [*whole[len(prompt) : 2], letter, *whole]) == "\ufffd한뷁"
+
+
 @pytest.mark.parametrize("make", [byte_level, byte_fallback, metaspace, wordpiece])
 def test_streaming_decodes_few_tokens_at_a_time(make, tmp_path, monkeypatch):
     tokenizer = opened(make(), tmp_path)
