@@ -18,6 +18,7 @@ from zoo import os_words
         (gzip.BadGzipFile("Not a gzipped file"), "Not a gzipped file", "Not a gzipped file"),
         (OSError(), "OSError", "OSError"),
         (ValueError("[Errno 28] No space"), "No space", None),
+        (ValueError("I/O error: No space (os error 28)"), "I/O error: No space", None),
     ],
 )  # fmt: skip
 def test_a_reason_has_no_number_and_a_sentence_its_files(error, reason, sentence):

@@ -31,11 +31,12 @@ def reason(error: BaseException) -> str:
     said = getattr(error, "strerror", None)
     if not said and isinstance(error, OSError) and error.errno:
         said = os.strerror(error.errno)
-    return (
-        str(said)
-        if said
-        else re.sub(r"\[Errno -?\d+\] ", "", " ".join(str(error).split()))[:300] or (type(error).__name__)
-    )
+    return str(said) if said else plain(" ".join(str(error).split()))[:300] or type(error).__name__
+
+
+def plain(text: str) -> str:
+    """A message without the numbers of the system's errors, as Python and Rust write them."""
+    return re.sub(r"\[Errno -?\d+\] | \(os error \d+\)", "", text)
 
 
 def hint(error: OSError) -> str:

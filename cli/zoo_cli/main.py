@@ -7,6 +7,7 @@ is shown when ZOO_DEBUG=1.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -15,14 +16,21 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line `words` (default: this process's, which then takes Ctrl-C too); returns its exit code."""
-    from zoo_cli import interrupts
-
     if words is not None:
         return _main(list(words))
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupted_at_start)
+    from zoo_cli import interrupts
+
     interrupts.listen()
     code = _main(sys.argv[1:])
     interrupts.finished(code)
     return code
+
+
+def _interrupted_at_start(*_: object) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(INTERRUPTED)
 
 
 def _main(words: list[str]) -> int:
@@ -92,7 +100,9 @@ def _report(error: Exception, words: Sequence[str]) -> int:
             error.filename = terminal.OUTPUT
         terminal.error(os_words.sentence(error), os_words.hint(error))
         return FAILED
-    terminal.error(f"{type(error).__name__}: {error}", "set ZOO_DEBUG=1 for the traceback")
+    terminal.error(
+        f"{type(error).__name__}: {os_words.plain(str(error))}", "set ZOO_DEBUG=1 for the traceback"
+    )
     return FAILED
 
 
