@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -166,17 +168,18 @@ class SavedFile:
 
     def take(self, piece: TextPiece) -> None:
         if piece.sample is not None:
-            with naming(self.path):
+            with naming(self.path), _removed_on_failure(self._part):
                 if self._lines is None:
                     self.path.parent.mkdir(parents=True, exist_ok=True)
                     self._lines = self._part.open("w", encoding="utf-8")
                 _write_line(self._lines, piece.sample)
 
     def close(self) -> None:
-        if self._lines is not None:
-            with naming(self.path):
-                _close(self._lines)
-                self._part.replace(self.path)
+        if self._lines is None or _was_removed(self._part, self._lines):
+            return
+        with naming(self.path), _removed_on_failure(self._part):
+            _close(self._lines)
+            self._part.replace(self.path)
 
 
 class SavedFolder:
@@ -190,7 +193,7 @@ class SavedFolder:
         sample = piece.sample
         if sample is None:
             return
-        with naming(self.path):
+        with naming(self.path), _removed_on_failure(self._part):
             if self._lines is None:
                 self._part.mkdir(parents=True)
                 self._lines = (self._part / LINES).open("w", encoding="utf-8")
@@ -199,9 +202,10 @@ class SavedFolder:
             (self._part / f"sample-{sample.index:06d}.txt").write_text(text, encoding="utf-8", newline="")
 
     def close(self) -> None:
-        if self._lines is None:
+        if self._lines is None or _was_removed(self._part, self._lines):
             return
-        _close(self._lines)
+        with naming(self.path), _removed_on_failure(self._part):
+            _close(self._lines)
         if self._part.parent != self.path:
             self._part.replace(self.path)
             return
@@ -218,7 +222,29 @@ def _write_line(lines: IO[str], sample: TextSample) -> None:
     lines.flush()
 
 
+@contextmanager
+def _removed_on_failure(part: Path) -> Iterator[None]:
+    """On a full disk, leave no part that takes more of it."""
+    try:
+        yield
+    except OSError:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+        raise
+
+
+def _was_removed(part: Path, lines: IO[str]) -> bool:
+    """Whether a write failed before, so that there is nothing to keep; the lines are then closed."""
+    if part.exists():
+        return False
+    with suppress(OSError):
+        lines.close()
+    return True
+
+
 def _close(lines: IO[str]) -> None:
-    lines.flush()
-    os.fsync(lines.fileno())
-    lines.close()
+    with lines:
+        lines.flush()
+        os.fsync(lines.fileno())

@@ -7,8 +7,6 @@ import sys
 
 import pytest
 
-from zoo_cli import saving
-
 ZOO = f"{sys.executable} -m zoo_cli"
 
 
@@ -80,16 +78,21 @@ def test_what_a_model_prints_while_it_samples_is_not_in_the_json(zoo, scripted):
     assert "from the model" in ran.err
 
 
-def test_a_full_disk_names_the_file_and_what_to_do(zoo, scripted, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["a.jsonl", "folder"])
+def test_a_full_disk_names_the_file_and_what_to_do_and_leaves_no_part(
+    zoo, scripted, tmp_path, monkeypatch, name
+):
     scripted("hello")
 
-    def full(lines, sample):
+    def full(*_):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(saving, "_write_line", full)
-    file = tmp_path / "a.jsonl"
-    ran = zoo("sample", "gpt2", "--seed", "1", "-o", str(file))
+    monkeypatch.setattr(os, "fsync", full)
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out" / name
+    ran = zoo("sample", "gpt2", "--seed", "1", "-o", str(path))
     assert (ran.code, ran.err.splitlines()[-2:]) == (
         1,
-        [f"error: {file}: No space left on device", "hint: make room, or name a place on another disk"],
+        [f"error: {path}: No space left on device", "hint: make room, or name a place on another disk"],
     )
+    assert list((tmp_path / "out").iterdir()) == []
