@@ -4,6 +4,9 @@
 symbols. Every engine runs in a process of its own, in rounds that alternate between them; ratios are medians over
 rounds. Targets: 2.5 times hmmlearn's "scaling" and 10 times its "log" in float64, 6 times "scaling" in float32;
 categorical 2 times "scaling". With --ragged, lengths are drawn between 50 and 950. With --one, one sequence of all.
+Then one sequence is scored, smoothed and decoded: see hmm_queries.py; --only chooses between the two.
+
+For a fair peer, OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are unset.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import sys
 import time
 from collections.abc import Iterator
 from typing import Any
+
+import hmm_queries
 
 STATES, COLUMNS, SYMBOLS, SEQUENCES, FRAMES, ITERATIONS = 16, 13, 32, 200, 500, 10
 ENGINES = ("scaling", "log", "float64", "float32")
@@ -33,14 +38,17 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help="one sequence of 100,000 frames")
     parser.add_argument("--emissions", nargs="+", default=["gaussian", "categorical"])
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--only", choices=("fits", "queries"), default="", help="one of the two parts")
     parser.add_argument("--engine", help=argparse.SUPPRESS)  # of a child process
     parser.add_argument("--device", default="cpu", help="of the zoo's engines")
     arguments = parser.parse_args()
     if arguments.engine:
         measure(arguments.engine, arguments.emissions[0], arguments)
         return
-    for emissions in arguments.emissions:
+    for emissions in arguments.emissions if arguments.only != "queries" else ():
         compare(emissions, arguments)
+    for emissions in arguments.emissions if arguments.only != "fits" else ():
+        hmm_queries.compare(emissions, 1 if arguments.quick else arguments.rounds)
 
 
 def compare(emissions: str, arguments: argparse.Namespace) -> None:

@@ -195,7 +195,7 @@ def test_log_space_computes_what_the_scaled_recursion_does(case: tuple[HMM, list
     [packed] = packs(batch(sequences), 10_000)
     seen = model.emissions.see(packed, model.emissions.shift())
     likelihood, offset = model.emissions.likelihood(seen)
-    steps = recursion.steps(packed, torch.device("cpu"))
+    steps = packed.steps
     scaled = recursion.scaled(model.start, model.transition, likelihood[steps.order], steps)
     density = model.emissions.log_density(seen)
     exact = recursion.logarithmic(model.start, model.transition, density[steps.order], steps)

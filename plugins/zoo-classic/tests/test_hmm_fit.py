@@ -20,7 +20,6 @@ from zoo.weights.load import load
 from zoo.weights.save import save
 from zoo_classic import seen_passes
 from zoo_classic.forward_backward import logarithmic
-from zoo_classic.forward_backward import steps as steps_of
 from zoo_classic.hmm import HMM, build
 from zoo_classic.hmm_config import HMMConfig
 from zoo_classic.packed import packs
@@ -290,7 +289,7 @@ def test_log_space_and_viterbi_are_stable_over_many_frames(count: int) -> None:
     expected = moves + np.log(0.5) - count * 0.5 * np.log(2 * np.pi)
     [packed] = packs(batch([frames]), count)
     density = model.emissions.log_density(model.emissions.see(packed, model.emissions.shift()))
-    by_time = steps_of(packed, torch.device("cpu"))
+    by_time = packed.steps
     parts, posterior, transitions = logarithmic(model.start, model.transition, density, by_time)
     assert float(parts.sum()) == pytest.approx(expected, rel=1e-10)
     torch.testing.assert_close(posterior.sum(1), torch.ones(count).double(), rtol=1e-8, atol=0)

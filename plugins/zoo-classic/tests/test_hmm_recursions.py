@@ -13,7 +13,6 @@ import torch
 
 from zoo.errors import DataError
 from zoo.noise import Noise
-from zoo_classic import forward_backward as plain
 from zoo_classic import recursions
 from zoo_classic.frame_sums import summed_products
 from zoo_classic.hmm import HMM
@@ -239,7 +238,7 @@ def test_no_compiler_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Any)
 
 def test_the_frames_of_one_time_stand_side_by_side() -> None:
     _, packed, _ = chain(2, (3, 2, 2))
-    by_time = plain.steps(packed, torch.device("cpu"))
+    by_time = packed.steps
     assert by_time.order.tolist() == [0, 3, 5, 1, 4, 6, 2]
     assert by_time.sizes == (3, 3, 1)
     assert by_time.previous.tolist() == [0, 1, 2, 3]

@@ -6,12 +6,12 @@ import torch
 
 from zoo_classic import forward_backward as recursion
 from zoo_classic.denormals import flushed
-from zoo_classic.packed import pack
+from zoo_classic.packed import Steps, pack
 
 
-def packed(frames: int, sequences: int = 1) -> recursion.Steps:
+def packed(frames: int, sequences: int = 1) -> Steps:
     lengths = torch.full((sequences,), frames)
-    return recursion.steps(pack(torch.zeros(sequences, frames), lengths), torch.device("cpu"))
+    return pack(torch.zeros(sequences, frames), lengths).steps
 
 
 def rare(kind: torch.dtype, least: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -95,9 +95,9 @@ def relative(log_density: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def refuse(wrong: torch.Tensor, packed: Packed, values: torch.Tensor, why: str) -> None:
     """Raises DataError for the first frame of those that are wrong, (N,) or (N, D)."""
-    per_frame = wrong.flatten(1).any(1) if wrong.dim() > 1 else wrong
-    if not per_frame.any():
+    if not wrong.any():
         return
+    per_frame = wrong.flatten(1).any(1) if wrong.dim() > 1 else wrong
     at = int(per_frame.nonzero()[0])
     sequence, frame = packed.place(at)
     shown = values[at][wrong[at]][0].item() if wrong.dim() > 1 else values[at].item()

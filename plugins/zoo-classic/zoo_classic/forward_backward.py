@@ -4,7 +4,7 @@ Scaled, which is fast, or in log space, which is exact. The frames of one time o
 that a step is a few operations on contiguous slices.
 
 Source: Rabiner, "A tutorial on hidden Markov models", 1989, sections III and V; his scaled variables, with c the
-scale. Shapes: N frames of B packed sequences, S states; see `Steps`.
+scale. Shapes: N frames of B packed sequences, S states; see `packed.Steps`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
-from zoo_classic.frame_sums import summed_products, sums_by
-from zoo_classic.packed import Packed
+from zoo_classic.frame_sums import summed_products
+from zoo_classic.packed import Packed, Steps
 from zoo_classic.small_steps import unshared
 
 _LOG_BLOCK = 1 << 22  # numbers (frames x S x S) that the log-space sums hold at once
@@ -31,55 +31,6 @@ class Expected:
     transitions: torch.Tensor
 
 
-@dataclass(frozen=True)
-class Steps:
-    """Packed sequences by time, and then by sequence.
-
-    order: (N,) which of the packed frames each one is. sizes: sequences that have a frame at each time, falling.
-    owner: (N,) the sequence of each. previous: (N - B,) of each but the first ones, where the frame before stands.
-    ends: (B,) where each sequence's last frame stands.
-    """
-
-    order: torch.Tensor
-    sizes: tuple[int, ...]
-    owner: torch.Tensor
-    previous: torch.Tensor
-    ends: torch.Tensor
-
-    @property
-    def sequences(self) -> int:
-        return self.sizes[0]
-
-    def before(self, table: torch.Tensor) -> torch.Tensor:
-        """The rows of (N, ...) that precede frames B .. N - 1: a view where all sequences are of one length."""
-        if self.sizes[-1] == self.sizes[0]:
-            return table[: len(table) - self.sizes[0]]
-        return table.index_select(0, self.previous)
-
-    def given(self, table: torch.Tensor) -> torch.Tensor:
-        """(N, ...) in the order of the packed frames."""
-        return torch.empty_like(table).index_copy_(0, self.order, table)
-
-    def last(self, table: torch.Tensor) -> torch.Tensor:
-        """The rows (B, ...) of (N, ...) of each sequence's last frame."""
-        return table.index_select(0, self.ends)
-
-    def log_likelihood(self, parts: torch.Tensor, offset: torch.Tensor | float = 0.0) -> torch.Tensor:
-        """(B,) float64 from ln P(frame | frames before), (N,), and what is to be added to it."""
-        return sums_by(self.owner, parts.double() + offset, self.sequences)
-
-
-def steps(packed: Packed, device: torch.device) -> Steps:
-    time, owner = packed.time(), packed.owner()
-    order = torch.argsort(time, stable=True)
-    sizes = torch.bincount(time)
-    running = packed.sequences
-    previous = torch.arange(running, len(time)) - torch.repeat_interleave(sizes[:-1], sizes[1:])
-    ends = (sizes.cumsum(0) - sizes)[torch.tensor(packed.lengths) - 1] + torch.arange(running)
-    order, owner, previous, ends = (table.to(device) for table in (order, owner[order], previous, ends))
-    return Steps(order, tuple(sizes.tolist()), owner, previous, ends)
-
-
 def expected(
     start: torch.Tensor,
     transition: torch.Tensor,
@@ -89,15 +40,15 @@ def expected(
     packed: Packed,
 ) -> Expected:
     """As `recursions.expected`."""
-    by_time = steps(packed, likelihood.device)
-    found = scaled(start, transition, likelihood[by_time.order], by_time)
+    by_time = packed.steps
+    found = scaled(start, transition, by_time.taken(likelihood), by_time)
     if found is None:
         found, offset = (
-            logarithmic(start, transition, log_density()[by_time.order], by_time),
+            logarithmic(start, transition, by_time.taken(log_density()), by_time),
             offset.new_zeros(1),
         )
     parts, posterior, transitions = found
-    offset = offset if len(offset) == 1 else offset[by_time.order]
+    offset = offset if len(offset) == 1 else by_time.taken(offset)
     return Expected(by_time.log_likelihood(parts, offset), by_time.given(posterior), transitions)
 
 
@@ -112,17 +63,17 @@ def filtered(
     dense: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `recursions.filtered`. dense: whether no state can be lost for good."""
-    by_time = steps(packed, likelihood.device)
-    ordered = likelihood[by_time.order]
+    by_time = packed.steps
+    ordered = by_time.taken(likelihood)
     alpha, scale = scaled_forward(start, transition, ordered, by_time.sizes)
     sure = usable(scale)
     if sure and not dense:
         weights = ordered.div_(scale)
         sure = certain(scaled_backward(transition, weights, by_time.sizes, torch.ones_like(weights)), alpha)
     if sure:
-        offset = offset if len(offset) == 1 else offset[by_time.order]
+        offset = offset if len(offset) == 1 else by_time.taken(offset)
         return by_time.last(alpha), by_time.log_likelihood(scale.log().squeeze(1), offset)
-    log_alpha = log_forward(start.log(), transition.log(), log_density()[by_time.order], by_time)
+    log_alpha = log_forward(start.log(), transition.log(), by_time.taken(log_density()), by_time)
     return by_time.last(log_alpha).softmax(1), by_time.log_likelihood(log_parts(log_alpha, by_time))
 
 
@@ -273,11 +224,11 @@ def viterbi(
     start: torch.Tensor, transition: torch.Tensor, log_density: torch.Tensor, packed: Packed
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `recursions.viterbi`."""
-    by_time = steps(packed, log_density.device)
+    by_time = packed.steps
     into = (
         transition.t().log().flip(1).contiguous()
     )  # (to, from), the highest state first: so that it wins when equal
-    density = log_density[by_time.order]
+    density = by_time.taken(log_density)
     came_from = torch.zeros(density.shape, dtype=torch.long, device=density.device)
     best = torch.empty_like(density)
     before = None

@@ -61,15 +61,24 @@ class Gaussian(nn.Module):
         return self.means.flatten(0, 1).mean(0)
 
     def see(self, packed: Packed, shift: torch.Tensor) -> Seen:
-        x = (self._frames(packed) - shift.double()).to(self.means)
+        frames = self._frames(packed)
+        columns = frames.shape[1]
+        pairs = columns * (columns + 1) // 2
+        count = pairs if self._paired else 1 if self.covariance == "spherical" else columns
+        features = self.means.new_empty(
+            len(frames), count + columns + 1
+        )  # written in place: memory is what costs
+        squares, x = features[:, :count], features[:, count:-1]
+        torch.sub(frames, shift.double(), out=x)
         if self._paired:
             first, second = self._pairs()
-            squares = x[:, first] * x[:, second]
+            torch.mul(x[:, first], x[:, second], out=squares)
+        elif self.covariance == "spherical":
+            torch.sum(x.square(), 1, keepdim=True, out=squares)
         else:
-            squares = x.square()
-            if self.covariance == "spherical":
-                squares = squares.sum(1, keepdim=True)
-        return Seen(torch.cat((squares, x, x.new_ones(len(x), 1)), 1), shift)
+            torch.mul(x, x, out=squares)
+        features[:, -1] = 1
+        return Seen(features, shift)
 
     def _pairs(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Row and column of the upper triangle of a covariance."""
@@ -188,7 +197,8 @@ class Gaussian(nn.Module):
     def _frames(self, packed: Packed) -> torch.Tensor:
         """(N, D) in float64. Raises DataError for a value that is no number."""
         frames = as_columns(packed.frames, self.means.shape[-1]).double()
-        refuse(~torch.isfinite(frames), packed, frames, "every value must be a finite number")
+        if not math.isfinite(frames.sum()):  # one number to look at; of finite ones it may overflow
+            refuse(~torch.isfinite(frames), packed, frames, "every value must be a finite number")
         return frames
 
     def _begin(self, frames: torch.Tensor, states: torch.Tensor, noise: Noise) -> None:

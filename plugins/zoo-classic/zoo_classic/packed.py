@@ -15,6 +15,50 @@ from typing import Any
 import torch
 
 from zoo.errors import DataError
+from zoo_classic.frame_sums import sums_by
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Packed sequences by time, and then by sequence.
+
+    order: (N,) which of the packed frames each one is. inverse: (N,) where each of those stands. sizes: sequences
+    that have a frame at each time, falling. owner: (N,) the sequence of each. previous: (N - B,) of each but the
+    first ones, where the frame before stands. ends: (B,) where each sequence's last frame stands.
+    """
+
+    order: torch.Tensor
+    inverse: torch.Tensor
+    sizes: tuple[int, ...]
+    owner: torch.Tensor
+    previous: torch.Tensor
+    ends: torch.Tensor
+
+    @property
+    def sequences(self) -> int:
+        return self.sizes[0]
+
+    def before(self, table: torch.Tensor) -> torch.Tensor:
+        """The rows of (N, ...) that precede frames B .. N - 1: a view where all sequences are of one length."""
+        if self.sizes[-1] == self.sizes[0]:
+            return table[: len(table) - self.sizes[0]]
+        return table.index_select(0, self.previous)
+
+    def taken(self, table: torch.Tensor) -> torch.Tensor:
+        """(N, ...) in this order, from that of the packed frames."""
+        return table.index_select(0, self.order)
+
+    def given(self, table: torch.Tensor) -> torch.Tensor:
+        """(N, ...) in the order of the packed frames."""
+        return table.index_select(0, self.inverse)
+
+    def last(self, table: torch.Tensor) -> torch.Tensor:
+        """The rows (B, ...) of (N, ...) of each sequence's last frame."""
+        return table.index_select(0, self.ends)
+
+    def log_likelihood(self, parts: torch.Tensor, offset: torch.Tensor | float = 0.0) -> torch.Tensor:
+        """(B,) float64 from ln P(frame | frames before), (N,), and what is to be added to it."""
+        return sums_by(self.owner, parts.double() + offset, self.sequences)
 
 
 @dataclass(frozen=True)
@@ -62,6 +106,19 @@ class Packed:
     def time(self) -> torch.Tensor:
         """(N,) the time of each frame, from 0; on the CPU."""
         return torch.arange(int(self.starts[-1])) - self.starts[self.owner()]
+
+    @functools.cached_property
+    def steps(self) -> Steps:
+        """The frames by time; where the frames are."""
+        time, owner = self.time(), self.owner()
+        order = torch.argsort(time, stable=True)
+        sizes = torch.bincount(time)
+        running = self.sequences
+        previous = torch.arange(running, len(time)) - torch.repeat_interleave(sizes[:-1], sizes[1:])
+        ends = (sizes.cumsum(0) - sizes)[torch.tensor(self.lengths) - 1] + torch.arange(running)
+        tables = order, order.argsort(), owner[order], previous, ends
+        order, inverse, owner, previous, ends = (table.to(self.frames.device) for table in tables)
+        return Steps(order, inverse, tuple(sizes.tolist()), owner, previous, ends)
 
     def placed(self, values: torch.Tensor, out: torch.Tensor) -> None:
         """Write (B, ...), of each sequence, to the sequences' rows of (., ...)."""

@@ -39,7 +39,7 @@ typedef int64_t marks __attribute__((vector_size(8 * LANES)));
 typedef struct {
     long states, stride;         /* stride: of a padded row, whole lanes */
     const double *start;         /* (stride) */
-    const double *into, *across; /* (S, stride) transitions from row to column, and from column to row */
+    const double *into, *across; /* transitions from row to column, and from column to row, as `panels` */
     marks inside;                /* the lanes of a row's last vector that are states */
 } Chain;
 
@@ -119,12 +119,12 @@ INLINE void product(const int rows, const int width, const long stride, long sta
     long i = 0;
     for (; i + CHAINS <= states; i += CHAINS)
         UNROLL for (int c = 0; c < CHAINS; c++) UNROLL for (int w = 0; w < width; w++) {
-            lanes column = load(matrix + (i + c) * stride + at + w * LANES);
+            lanes column = load(matrix + (at + w * LANES) * states + (i + c) * LANES);
             UNROLL for (int r = 0; r < rows; r++) chains[c][r][w] += x[r * stride + i + c] * column;
         }
     UNROLL for (int c = 0; c < CHAINS - 1; c++) if (i + c < states)
         UNROLL for (int w = 0; w < width; w++) {
-            lanes column = load(matrix + (i + c) * stride + at + w * LANES);
+            lanes column = load(matrix + (at + w * LANES) * states + (i + c) * LANES);
             UNROLL for (int r = 0; r < rows; r++) chains[c][r][w] += x[r * stride + i + c] * column;
         }
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int w = 0; w < width; w++)
@@ -254,12 +254,13 @@ static void as_before(unsigned long before) {
 
 static double *room(long numbers) { return aligned_alloc(64, (numbers * sizeof(double) + 63) / 64 * 64); }
 
-/* A table (rows, S), or the transpose of one (S, S), with rows of whole lanes. */
-static double *padded(const double *table, long rows, long states, long stride, int transposed, double fill) {
-    double *made = room(rows * stride);
-    for (long i = 0; made && i < rows; i++)
-        for (long j = 0; j < stride; j++)
-            made[i * stride + j] = j < states ? table[transposed ? j * states + i : i * states + j] : fill;
+/* A table (S, S), or its transpose: LANES columns of all rows, then the next columns, so that a product reads in order. */
+static double *panels(const double *table, long states, int transposed, double fill) {
+    double *made = room((states + LANES - 1) / LANES * LANES * states), *to = made;
+    for (long at = 0; made && at < states; at += LANES)
+        for (long i = 0; i < states; i++)
+            for (long j = at; j < at + LANES; j++)
+                *to++ = j < states ? table[transposed ? j * states + i : i * states + j] : fill;
     return made;
 }
 
@@ -305,10 +306,11 @@ int forward_backward(long sequences, const long *starts, long states, const doub
                      const double *likelihood, const double *offset, double *alpha, double *weights,
                      double *posterior, double *last, double *log_likelihood, uint8_t *uncertain, long threads) {
     const long stride = (states + LANES - 1) / LANES * LANES, frames = starts[sequences];
-    double *first = padded(start, 1, states, stride, 0, 0), *lost = alpha ? room(frames) : 0;
-    double *into = padded(transition, states, states, stride, 0, 0), *across = padded(transition, states, states, stride, 1, 0);
+    double *first = room(stride), *lost = alpha ? room(frames) : 0;
+    double *into = panels(transition, states, 0, 0), *across = panels(transition, states, 1, 0);
     Chain chain = {states, stride, first, into, across, last_lanes(states)};
     int failed = !first || !into || !across || (alpha && !lost);
+    for (long i = 0; first && i < stride; i++) first[i] = i < states ? start[i] : 0;
     if (frames * states * states < WORTH_THREADS) threads = 1;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
     for (long b = 0; b < sequences; b += TILE) {
@@ -368,15 +370,15 @@ INLINE void best_paths(const long stride, const Chain *chain, const double *dens
     double *before = x, *now = x + stride;
     for (long t = 1; t < frames; t++) {
         for (long at = 0; at < stride; at += LANES) {
-            const double *into = chain->into + at;
+            const double *into = chain->into + at * states;
             Best best[CHAINS];
             UNROLL for (int c = 0; c < CHAINS; c++) best[c] = (Best){(lanes){0} - INFINITY, {0}};
             long i = 0;
             for (; i + CHAINS <= states; i += CHAINS)
                 UNROLL for (int c = 0; c < CHAINS; c++)
-                    consider(best + c, i + c, before[i + c] + load(into + (i + c) * stride));
+                    consider(best + c, i + c, before[i + c] + load(into + (i + c) * LANES));
             UNROLL for (int c = 0; c < CHAINS - 1; c++)
-                if (i + c < states) consider(best + c, i + c, before[i + c] + load(into + (i + c) * stride));
+                if (i + c < states) consider(best + c, i + c, before[i + c] + load(into + (i + c) * LANES));
             Best found = better(better(best[0], best[1]), better(best[2], best[3]));
             store(now + at, found.value + load_inside(density + t * states + at, inside(chain, at)));
             for (long l = 0; l < LEAST(LANES, states - at); l++) origin[t * states + at + l] = found.from[l];
@@ -392,7 +394,7 @@ INLINE void best_paths(const long stride, const Chain *chain, const double *dens
 int viterbi(long sequences, const long *starts, long states, const double *log_start, const double *log_transition,
             const double *density, int64_t *path, double *value, long threads) {
     const long stride = (states + LANES - 1) / LANES * LANES;
-    double *into = padded(log_transition, states, states, stride, 0, -INFINITY);
+    double *into = panels(log_transition, states, 0, -INFINITY);
     Chain chain = {states, stride, log_start, into, 0, last_lanes(states)};
     int failed = !into;
     if (starts[sequences] * states * states < WORTH_THREADS) threads = 1;

@@ -22,6 +22,7 @@ from zoo_classic.frame_sums import summed_products
 from zoo_classic.packed import Packed
 
 _DENSE = 1e-30  # transitions all above this: no state is ever lost for good
+_SINGLE = 32  # more sequences and more states than this are fitted faster by torch's products in float32
 _WORTH_A_DEVICE = 1 << 18  # multiplications in a step; below, another device waits longer than it computes
 
 LogDensity = Callable[[], torch.Tensor]
@@ -43,7 +44,8 @@ def expected(
     (N,) or (1,). transitions: whether their number is wanted.
     """
     table, offset = likelihood
-    library = _library(table, packed)
+    many = min(packed.sequences, table.shape[1]) > _SINGLE and table.dtype == torch.float32
+    library = None if many and transitions else _library(table, packed)
     if library is None:
         with flushed():
             return forward_backward.expected(start, transition, table, offset, log_density, packed)
