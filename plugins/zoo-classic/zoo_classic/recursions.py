@@ -23,7 +23,7 @@ from zoo_classic.packed import Packed
 
 _DENSE = 1e-30  # transitions all above this: no state is ever lost for good
 _SINGLE = 32  # more sequences and more states than this are fitted faster by torch's products in float32
-_WORTH_A_DEVICE = 1 << 18  # multiplications in a step; below, another device waits longer than it computes
+_WORTH_A_DEVICE = 1 << 17  # multiplications in a step; below, another device waits longer than it computes
 
 LogDensity = Callable[[], torch.Tensor]
 """ln P(frame | state), (N, S), asked for only where it is needed."""
