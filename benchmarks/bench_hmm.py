@@ -181,6 +181,7 @@ def network(precision: str, emissions: str, frames: Any) -> Any:
         config = HMMConfig(states=STATES, columns=COLUMNS, covariance_prior=0.01, precision=precision)
         tensors["emissions.means"] = first["means"][:, None]
         tensors["emissions.covariances"] = first["covariances"][:, None]
+        tensors["emissions.weights"] = torch.ones(STATES, 1)  # all of them: else the fit starts from the data
     model = HMM(config)
     model.assign(tensors)
     return model
