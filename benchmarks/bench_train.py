@@ -30,7 +30,9 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="5 steps instead of 30")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument(
+        "--dtypes", nargs="+", help="default: float32, and bfloat16 if the CPU has instructions for it"
+    )
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--alone", choices=ENGINES, help=argparse.SUPPRESS)  # of a child process
     arguments = parser.parse_args()
@@ -41,14 +43,26 @@ def main() -> None:
     if arguments.alone:
         memory(arguments.alone, arguments.dtypes[0])
         return
+    dtypes = arguments.dtypes or ["float32", *(["bfloat16"] if has_bfloat16() else [])]
     print(f"{LAYERS} layers, {WIDTH} wide, context {CONTEXT}, batch {BATCH}, {arguments.threads} threads")
-    for dtype in arguments.dtypes:
+    if "bfloat16" not in dtypes:
+        print(
+            "bfloat16 is left out: without instructions for it a step takes minutes (--dtypes bfloat16 insists)"
+        )
+    for dtype in dtypes:
         print(f"\n{dtype}, {steps} steps of each")
         compare(dtype, steps)
         peaks = {engine: child(engine, dtype, arguments.threads) for engine in ENGINES}
         for engine, peak in peaks.items():
             print(f"  {engine:8} peak {peak:.0f} MB")
         print(f"  zoo / bare: peak memory {peaks['zoo'] / peaks['bare']:.2f}")
+
+
+def has_bfloat16() -> bool:
+    told = Path("/proc/cpuinfo")
+    return told.is_file() and bool(
+        {"avx512_bf16", "amx_bf16", "bf16"} & set(told.read_text(encoding="utf-8").split())
+    )
 
 
 def compare(dtype: str, steps: int) -> None:
