@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.settings import MOST_AT_ONCE
+from zoo.settings import MOST_AT_ONCE, require_whole
 from zoo_cli import completion
 
 if TYPE_CHECKING:
@@ -28,6 +28,13 @@ def set_offline(value: bool) -> bool:
 def set_cache_dir(value: Path | None) -> Path | None:
     if value is not None:
         os.environ["HF_HUB_CACHE"] = str(value.expanduser().absolute())
+    return value
+
+
+def _whole(parameter: typer.CallbackParam, value: int | None) -> int | None:
+    """The upper bound, which would crowd the help as the option's own."""
+    if value is not None:
+        require_whole(f"--{parameter.name}", value, minimum=0)
     return value
 
 
@@ -55,9 +62,16 @@ Count = Annotated[
 ]
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", "-s", metavar="N", min=0, help="Random seed; without it, each run draws another."),
+    typer.Option(
+        "--seed",
+        "-s",
+        metavar="N",
+        min=0,
+        callback=_whole,
+        help="Random seed; without it, each run draws another.",
+    ),
 ]
-Start = Annotated[int, typer.Option(metavar="N", min=0, help="Index of the first sample.")]
+Start = Annotated[int, typer.Option(metavar="N", min=0, callback=_whole, help="Index of the first sample.")]
 BatchSize = Annotated[
     int | None,
     typer.Option(
