@@ -147,7 +147,7 @@ def check() -> tuple[Plugin, ...]:
 def _checked(plugin: Plugin) -> Plugin:
     if plugin.status != "ok":
         return plugin
-    reason = _probed()[plugin.distribution][1]
+    reason = _probed(discover())[plugin.distribution][1]
     if not reason and plugin.registry is not None:
         from zoo.registry.reading import read_registry
 
@@ -192,7 +192,9 @@ def all_families() -> tuple[tuple[str, Family], ...]:
 
     Each plugin is asked in a process of its own: none of their code has run here before a family is resolved.
     """
-    return tuple((distribution, one) for distribution, (brought, _) in _probed().items() for one in brought)
+    return tuple(
+        (distribution, one) for distribution, (brought, _) in _probed(discover()).items() for one in brought
+    )
 
 
 def families_named(name: str) -> tuple[tuple[str, Family], ...]:
@@ -210,11 +212,11 @@ def families_named(name: str) -> tuple[tuple[str, Family], ...]:
 
 
 @functools.cache
-def _probed() -> dict[str, tuple[tuple[Family, ...], str]]:
-    """By distribution, what each usable plugin brings and "", or nothing and the reason."""
+def _probed(found: tuple[Plugin, ...]) -> dict[str, tuple[tuple[Family, ...], str]]:
+    """By distribution, what each usable plugin of `found` brings and "", or nothing and the reason."""
     from zoo.plugin_probe import probe
 
-    usable = [plugin for plugin in discover() if plugin.status == "ok"]
+    usable = [plugin for plugin in found if plugin.status == "ok"]
     answers = probe([(plugin.module, plugin.distribution) for plugin in usable])
     return {
         plugin.distribution: (brought, _line(reason))
