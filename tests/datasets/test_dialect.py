@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from zoo.datasets import reading, table, table_files
+from zoo.datasets import dialect, reading, records, sequence_tables, table, table_files, text_encoding
+from zoo.datasets.file_rules import FileRules
 from zoo.datasets.sequence_files import Wanted
 from zoo.datasets.sequence_files import read as read_sequences
 from zoo.datasets.source import Member, Source
@@ -363,3 +364,53 @@ def test_a_file_is_looked_at_no_further_than_its_beginning(tmp_path, monkeypatch
     monkeypatch.setattr(Member, "open", lambda member: Counting(content))
     assert table_files.layout(Member("a.csv", tmp_path)).names == ("x", "y")
     assert sum(taken) < 2**19 < len(content)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,1\nb,2\na,3\nb,4\nc,5\nd,6\ne,3\n",
+        "NA,2\n1,2\n3,4\n5,6\n7,8\n9,10\n1,1\n",
+        "2020-01-01,15\n2020-01-02,12\n2020-01-03,19\n2020-01-04,14\n2020-01-05,13\n2020-01-06,17\n",
+        "True,False\nTrue,False\nFalse,True\nTrue,True\n",
+        "a\nb\na\nb\nb\na\n",
+    ],
+)
+def test_a_first_line_that_looks_like_the_rows_below_is_asked_about(text):
+    with pytest.raises(DataError, match="may be the names of the columns or a row") as raised:
+        dialect.of("a.csv", text.splitlines(keepends=True), "utf-8-sig", FileRules())
+    assert "data.header=false" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["name,2019,2020\na,1\nb,2\n", "#x,y\n1,2\n3,4\n5,6\n", "sex,smokes\nf,yes\nm,no\nf,yes\n", "country,2019,2020\n"
+     + "".join(f"{name},{1000 * at},{1000 * at + 500}\n" for at, name in enumerate("abcdefg", 1))],
+)  # fmt: skip
+def test_names_of_years_of_text_and_in_a_comment_stay_names(text):
+    found = dialect.of("a.csv", text.splitlines(keepends=True), "utf-8-sig", FileRules())
+    assert found.names[0] in ("name", "#x", "sex", "country")
+
+
+def test_a_comment_of_names_is_no_row_where_the_file_is_said_to_have_names():
+    found = dialect.of("a.csv", ["#x,y\n", "1,2\n", "3,4\n"], "utf-8-sig", FileRules(header=True))
+    assert found.names == ("#x", "y")  # as it is written
+    assert found.first == (("1", "2"), ("3", "4"))
+
+
+def test_a_missing_first_value_leaves_a_lone_column_one_of_numbers():
+    assert sequence_tables._is_numeric(["NA", "1.5", "2.5"], ".", alone=True)
+    assert not sequence_tables._is_numeric(["none", "a", "b"], ".", alone=True)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_first_name():
+    data = "\ufeffx,y\n1,2\n".encode("utf-16-le")
+    said = text_encoding.encoding_of("a.csv", data, FileRules(encoding="utf-16-le"))
+    assert data.decode(said).startswith("x,y")
+
+
+def test_whole_numbers_beyond_those_that_are_exact_are_told(tmp_path):
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"sequence": [2**60 + 1, 2**60 + 3], "x": [1.0, 2.0]}), path)
+    with pytest.raises(DataError, match="'sequence' holds whole numbers beyond 2\\^53"):
+        list(records.parts(records.layout(Member("a.parquet", path)), ["sequence", "x"]))

@@ -71,7 +71,7 @@ def of(
         notes.append(f"columns divided by {_name(delimiter)}{commas}")
     if not table:
         return Dialect(encoding, delimiter, decimal)
-    names = _names_above(top, delimiter, table[0], decimal) if rules.header is None else ()
+    names = _names_above(top, delimiter, table[0], decimal) if rules.header is not False else ()
     comments = len(top) > (1 if names else 0)
     if comments:
         notes.append(f"lines that begin with {COMMENT} passed over")
@@ -185,7 +185,8 @@ def _has_names(file: str, table: Sequence[Record], decimal: str, columns: Sequen
     numbers = [
         at for at, cell in enumerate(head) if cells.is_number(cell, decimal) and not cells.is_truth(cell)
     ]
-    if not numbers:
+    again = all(any(row[at].strip() == cell for row in rows) for at, cell in enumerate(head))
+    if not numbers and not again:
         return True
     counts = any(
         head == [str(first + at) for at in range(len(head))] for first in (0, 1)
@@ -194,13 +195,19 @@ def _has_names(file: str, table: Sequence[Record], decimal: str, columns: Sequen
     if len(numbers) == len(head):
         if like_rows and not counts:
             return False
-    elif not like_rows or all(head[at].isdigit() for at in numbers):
+    elif numbers and (not like_rows or _are_years([head[at] for at in numbers])):
         return True
     shown = ", ".join(cell[:20] for cell in head[:4]) + ", ..." * (len(head) > 4)
     raise DataError(
         f"{file}: its first line, {shown}, may be the names of the columns or a row",
         hint="say which: --set data.header=true, or --set data.header=false for a file without names",
     )
+
+
+def _are_years(said: Sequence[str]) -> bool:
+    """Whether names are numbers that count up, as those of years or weeks do."""
+    found = [int(name) for name in said if name.isdigit()]
+    return len(found) == len(said) > 1 and found == list(range(found[0], found[0] + len(found)))
 
 
 def _is_among(cell: str, rows: Sequence[Record], at: int, decimal: str) -> bool:

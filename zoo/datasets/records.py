@@ -296,7 +296,13 @@ def _column(member: Member, first: int, name: str, values: Any, *, nulls: bool) 
         text: list[str] = values.fill_null("").to_pylist()
         return text
     if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
-        found: np.ndarray = values.cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
+        try:
+            found: np.ndarray = values.cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
+        except pyarrow.ArrowInvalid:
+            raise DataError(
+                f"{member}: column {name!r} holds whole numbers beyond 2^53, which are not exact as numbers",
+                hint=f"save them as text, or leave them out: {to_set('exclude', name)}",
+            ) from None
         return found
     raise DataError(
         f"{member}: column {name!r} holds {kind}, neither numbers nor text",

@@ -113,14 +113,14 @@ def _decimal(found: Layout) -> str:
 def _is_numeric(column: list[str] | np.ndarray, decimal: str, *, alone: bool) -> bool:
     """Whether a column is one of numbers: a later text in it is a fault.
 
-    alone: without others beside it; then its first cell decides, and True and False are symbols.
+    alone: without others beside it; then its first cell with a value decides, and True and False are symbols.
     """
     if isinstance(column, np.ndarray):
         return True
     if not alone:
         return cells.kind(column[:_LOOKED_AT], decimal) == "numbers"
-    first = column[0].strip().lower()
-    return first in ("", "nan") or (cells.is_number(first, decimal) and not cells.is_truth(first))
+    first = next((cell for cell in column if not cells.is_missing(cell)), "").strip().lower()
+    return not first or (cells.is_number(first, decimal) and not cells.is_truth(first))
 
 
 def _frames(

@@ -20,7 +20,9 @@ _WESTERN = re.compile(rb"[A-Za-z][\x80-\xff]{1,2}|[\x80-\xff]{1,2}[A-Za-z]")
 def encoding_of(file: str, data: bytes, rules: FileRules) -> str:
     """Python's name of the encoding that a file's first bytes are in. Raises DataError where it is not to be told."""
     if rules.encoding:
-        return checked_encoding(rules.encoding)
+        named = checked_encoding(rules.encoding)
+        marked = (both for mark, both in _MARKS if data.startswith(mark))
+        return next((both for both in marked if codecs.lookup(named).name.startswith(both)), named)
     for mark, name in _MARKS:
         if data.startswith(mark):
             return name
