@@ -18,7 +18,7 @@ import torch
 
 from training import commands
 from training.test_run import SMALL
-from zoo.errors import TrainingError, UsageError
+from zoo.errors import TrainingError, UsageError, ZooWarning
 from zoo.training import folder as folders
 from zoo.training import resuming, run
 from zoo_cli.main import main
@@ -113,7 +113,7 @@ def test_with_force_a_run_that_fails_in_its_first_step_leaves_the_old_one(tmp_pa
     (run_ / "checkpoints").mkdir(parents=True)
     (run_ / "recipe.yaml").write_text("mine")
     before = contents(tmp_path)
-    said = said_by(capsys, commands.new(works, run_, *STEPS, "--force"), 1)
+    said = said_by(capsys, commands.new(works, run_, *STEPS, "--force", "--yes"), 1)
     assert "step 1: loss nan" in said
     assert contents(tmp_path) == before
 
@@ -159,9 +159,66 @@ def test_a_run_is_given_up_without_a_question(works, begun):
 
 def test_a_folder_with_a_recipe_and_other_things_is_no_run(begun):
     (begun / "run.json").unlink()
-    assert folders.strangers(begun) == ["tokenizer.json"]
-    (begun / "recipe.yaml").unlink()
-    assert {"tokenizer.json", "model.safetensors"} <= set(folders.strangers(begun))
+    assert folders.strangers(begun) == [path.name for path in folders.content(begun)]
+    (begun / "run.json").write_text("{}")
+    assert "model.safetensors" in folders.strangers(begun)
+
+
+def killed_before_the_first_step(works, run_):
+    """A run with --force in `run_` that was killed after its recipe was written."""
+    begin(works, run_, force=True).held.lock.release()
+    (run_ / folders.LOCK).unlink(missing_ok=True)
+
+
+def test_a_run_that_force_replaces_is_named_and_never_deleted_by_resume(works, begun, capsys):
+    before, aside = contents(begun), begun / ".replaced"
+    killed_before_the_first_step(works, begun)
+    for words, code in ((commands.new(works, begun, *STEPS), 2), (commands.again(begun), 1)):
+        assert str(aside) in said_by(capsys, words, code)
+    assert contents(aside) == before
+
+
+def test_half_of_a_run_that_is_being_replaced_is_not_gone_on_with(begun, capsys):
+    aside = begun / ".replaced"
+    aside.mkdir()
+    shutil.move(begun / "checkpoints", aside)
+    assert str(aside) in said_by(capsys, commands.again(begun, "--steps", "3"), 1)
+    assert (aside / "checkpoints").is_dir()
+
+
+def test_what_somebody_puts_into_a_run_without_a_step_stays(works, tmp_path):
+    run_ = tmp_path / "run"
+    begun = begin(works, run_)
+    (run_ / "notes.txt").write_text("mine")
+    begun.close()
+    assert names(run_) == ["notes.txt"]
+
+
+def test_what_was_there_is_put_back_over_nothing(works, tmp_path):
+    run_ = tmp_path / "run"
+    run_.mkdir()
+    (run_ / "notes.txt").write_text("old")
+    begun = begin(works, run_, force=True)
+    (run_ / "notes.txt").write_text("new")
+    with pytest.warns(ZooWarning, match="keeps notes.txt"):
+        begun.close()
+    assert (run_ / "notes.txt").read_text() == "new"
+    assert (run_ / ".replaced" / "notes.txt").read_text() == "old"
+
+
+def test_a_folder_of_somebody_elses_with_a_name_like_ours_stays(works, begun):
+    (begun / ".replaced-mine").mkdir()
+    assert main(commands.again(begun, "--steps", "2")) == 0
+    assert (begun / ".replaced-mine").is_dir()
+
+
+def test_fewer_steps_than_were_made_are_refused_and_not_written_down(works, tmp_path, capsys):
+    run_ = tmp_path / "run"
+    assert main(commands.new(works, run_, "--steps", "3", "--batch-size", "2")) == 0
+    before = (run_ / "recipe.yaml").read_text()
+    said = said_by(capsys, commands.again(run_, "--steps", "2"), 2)
+    assert "plan.steps is 2, but the run has made 3 steps" in said
+    assert (run_ / "recipe.yaml").read_text() == before
 
 
 @pytest.mark.parametrize("what", ["data", "start"])

@@ -34,6 +34,7 @@ FILES = "files"
 """Where run.json names the files beside the weights, such as a tokenizer's."""
 LOCK = ".zoo.lock"
 _REPLACED = ".replaced"
+_REPLACED_NAME = re.compile(r"\.replaced(-\d+)?")
 _FILE_SYSTEMS_OWN = "lost+found"  # in a mount point that is empty otherwise
 _WRITTEN = (RECIPE, ABOUT, METRICS, WEIGHTS, PREVIEWS, checkpoint.FOLDER, tensorboard.FOLDER)
 _UNFINISHED = re.compile(r"\..+\.partial")
@@ -44,7 +45,8 @@ class Held:
     """A folder that no other process writes to until `close`.
 
     begun: whether a run was begun here, which leaves no trace unless `settle` is called. made: folders that were not
-    there before, the outermost first. aside: where the former content is.
+    there before, the outermost first. aside: where the former content is. files: the names of the files
+    beside the weights that the run may write.
     """
 
     path: Path
@@ -52,23 +54,27 @@ class Held:
     made: tuple[Path, ...] = ()
     begun: bool = False
     aside: Path | None = None
+    files: frozenset[str] = frozenset()
 
     def settle(self) -> None:
         """The run has made a step: it stays, and what it replaces is given up."""
-        self.begun = False
-        for old in replaced(self.path):
+        if self.begun and self.aside is not None:
             try:
-                shutil.rmtree(old)
+                shutil.rmtree(self.aside)
             except OSError as error:
-                warnings.warn(f"{old} cannot be removed: {_reason(error)}", ZooWarning, stacklevel=2)
+                warnings.warn(f"{self.aside} cannot be removed: {_reason(error)}", ZooWarning, stacklevel=2)
+        self.begun = False
 
     def close(self) -> None:
-        """Let others write; the folder is as it was before a run that was begun and made no step. Can be repeated."""
+        """Let others write; the folder is as it was before a run that was begun and made no step. Can be repeated.
+
+        What somebody else has put there meanwhile stays.
+        """
         if not self.lock.is_locked:
             return
         if self.begun:
             for entry in content(self.path):
-                if entry != self.aside:
+                if entry.name in {*_WRITTEN, *self.files} or _UNFINISHED.fullmatch(entry.name):
                     _remove(entry)
             if self.aside is not None:
                 _move_back(self.aside, self.path)
@@ -79,10 +85,10 @@ class Held:
         self.begun = False
 
 
-def claim(path: Path, *, force: bool = False) -> Held:
+def claim(path: Path, *, force: bool = False, files: frozenset[str] = frozenset()) -> Held:
     """Begin a run in a new or empty folder, or with `force` in one whose content is set aside.
 
-    The folder itself stays, be it a mount point, the target of a link or the working folder.
+    The folder itself stays, be it a mount point, the target of a link or the working folder. files: as in `Held`.
     Raises UsageError for a folder that is not empty, or with `force` for one that is too much to give up;
     TrainingError when another process writes there, or the folder cannot be written.
     """
@@ -91,7 +97,7 @@ def claim(path: Path, *, force: bool = False) -> Held:
     _require_free(path, force)
     made = _make(path)
     try:
-        held = Held(path, _locked(path), made)
+        held = Held(path, _locked(path), made, files=files)
     except BaseException:
         _unmake(made)
         raise
@@ -119,7 +125,11 @@ def content(path: Path) -> list[Path]:
 
 def replaced(path: Path) -> list[Path]:
     """Where the former content of a folder is, which --force gave up for a run that has made no step yet."""
-    return sorted(entry for entry in path.glob(f"{_REPLACED}*") if entry.is_dir())
+    return sorted(
+        entry
+        for entry in path.glob(f"{_REPLACED}*")
+        if _REPLACED_NAME.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink()
+    )
 
 
 def will_replace(path: Path) -> Path:
@@ -131,7 +141,10 @@ def will_replace(path: Path) -> Path:
 def strangers(path: Path) -> list[str]:
     """The names of what is in a folder and is not of a run; all of it where there is no run."""
     found = [entry for entry in content(path) if entry not in replaced(path) or strangers(entry)]
-    known = {*_WRITTEN, *_named_files(path)} if (path / RECIPE).is_file() else set()
+    about = _about(path) if (path / RECIPE).is_file() else {}
+    if not {"versions", "data"} <= about.keys():  # others have a recipe.yaml too
+        return [entry.name for entry in found]
+    known = {*_WRITTEN, *_named_files(about)}
     return [
         entry.name for entry in found if entry.name not in known and not _UNFINISHED.fullmatch(entry.name)
     ]
@@ -161,10 +174,10 @@ def _require_free(path: Path, force: bool) -> None:
         require_expendable(path)
         return
     hint = "name another, or --force"
-    if (path / RECIPE).is_file():
-        hint = "go on there with --resume, give it up with --force, or name another"
-    elif path.is_dir() and (left := replaced(path)):
+    if path.is_dir() and (left := replaced(path)):
         hint = f"{left[0]} has what was here before a run with --force was killed: move it back, or --force again"
+    elif (path / RECIPE).is_file():
+        hint = "go on there with --resume, give it up with --force, or name another"
     raise UsageError(f"{path} is not an empty folder", hint=hint)
 
 
@@ -228,7 +241,9 @@ def _set_aside(path: Path, former: list[Path]) -> Path:
     aside = will_replace(path)
     try:
         aside.mkdir()
-        for entry in former:
+        for entry in sorted(
+            former, key=lambda entry: entry.name != RECIPE
+        ):  # half of a run never looks like one
             entry.replace(aside / entry.name)
     except BaseException as error:
         _move_back(aside, path)
@@ -239,18 +254,32 @@ def _set_aside(path: Path, former: list[Path]) -> Path:
 
 
 def _move_back(aside: Path, path: Path) -> None:
-    if aside.is_dir():
-        for entry in aside.iterdir():
+    """Put the former content back; what has a name that is taken by now stays where it is, and is told."""
+    if not aside.is_dir():
+        return
+    for entry in list(aside.iterdir()):
+        if not os.path.lexists(path / entry.name):
             entry.replace(path / entry.name)
+    if kept := sorted(entry.name for entry in aside.iterdir()):
+        warnings.warn(
+            f"{aside} keeps {', '.join(kept)}: {path} has others of that name", ZooWarning, stacklevel=3
+        )
+    else:
         aside.rmdir()
 
 
-def _named_files(path: Path) -> list[str]:
-    """The files beside the weights that the run wrote, as run.json names them."""
+def _about(path: Path) -> dict[str, Any]:
+    """What run.json says; nothing where there is none."""
     try:
-        names = json.loads((path / ABOUT).read_text(encoding="utf-8"))[FILES]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+        said = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _named_files(about: dict[str, Any]) -> list[str]:
+    """The files beside the weights that the run wrote, as run.json names them."""
+    names = about.get(FILES)
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import TrainingError, ZooError
+from zoo.errors import TrainingError, UsageError, ZooError
 from zoo.training import checkpoint, processes, recipe, start, versions
 from zoo.training.checkpoint import Checkpoint
 from zoo.training.folder import ABOUT, RECIPE, replaced, take
@@ -52,6 +52,11 @@ def resume(
 def _resumed(folder: Path, device: str, offline: bool, source: str, changes: Sequence[str]) -> Run:
     about, said = versions.read(folder / ABOUT), recipe.read(folder / RECIPE)
     found = checkpoint.newest(folder)
+    if found is None and (left := replaced(folder)):
+        raise TrainingError(
+            f"{left[0]} has what was here before a run with --force was killed",
+            hint="move it back, or begin again with --force, which gives it up",
+        )
     origin = _origin(folder, said, found, offline)
     if found is None and not start.plan(origin, said).checkpoint_every:
         raise TrainingError(
@@ -70,6 +75,11 @@ def _resumed(folder: Path, device: str, offline: bool, source: str, changes: Seq
             hint="--data says where that is now; what it is read by cannot change",
         )
     if found is not None:
+        if changes and run.plan.steps is not None and run.plan.steps < found.step:
+            raise UsageError(
+                f"plan.steps is {run.plan.steps}, but the run has made {found.step:,} steps",
+                hint="say as many or more, or begin another run",
+            )
         _restore(run, found)
     if changes and processes.is_main():
         write_down(run, about)

@@ -121,7 +121,7 @@ def begin(
         plan.share(state.num_processes)
     if force:
         _require_outside(folder, wanted, origin)
-    held = claim(folder, force=force)
+    held = claim(folder, force=force, files=origin.family.companions)
     try:
         with _full_disk_told():
             run = _begun(wanted, origin, rules, folder, device, offline)
