@@ -12,6 +12,8 @@ import os
 import signal
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 INTERRUPTED = 130
@@ -19,6 +21,8 @@ SAID = "interrupted"
 
 _AGAIN = 0.2  # seconds until an interrupt that was lost is raised again
 _asked = False
+_whole = False  # what runs is to be done in one piece
+_keeping = False  # there are results to keep, so nothing ends the process there and then
 
 
 class StoppedError(Exception):
@@ -51,6 +55,28 @@ def heard() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+@contextmanager
+def whole() -> Iterator[None]:
+    """What runs is done in one piece: a first Ctrl-C is told by `asked` afterwards, a second one interrupts it."""
+    global _whole
+    _whole = True
+    try:
+        yield
+    finally:
+        _whole = False
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """There are results to keep: a first Ctrl-C during an import waits until the import is done."""
+    global _keeping
+    _keeping = True
+    try:
+        yield
+    finally:
+        _keeping = False
+
+
 def finished(code: int) -> None:
     """The command is over and its exit code decided: a Ctrl-C that still comes changes nothing."""
     heard()
@@ -61,8 +87,9 @@ def finished(code: int) -> None:
 
 def _came(_number: int, frame: types.FrameType | None) -> None:
     global _asked
-    _asked = True
-    _interrupt(frame)
+    first, _asked = not _asked, True
+    if not (_whole and first):
+        _interrupt(frame, patient=first)
 
 
 def _still_unheard(_number: int, frame: types.FrameType | None) -> None:
@@ -71,11 +98,14 @@ def _still_unheard(_number: int, frame: types.FrameType | None) -> None:
     if _being_handled():
         signal.setitimer(signal.ITIMER_REAL, _AGAIN)
     else:
-        _interrupt(frame)
+        _interrupt(frame, patient=True)
 
 
-def _interrupt(frame: types.FrameType | None) -> None:
+def _interrupt(frame: types.FrameType | None, *, patient: bool) -> None:
     if _importing(frame):
+        if _keeping and patient and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+            return
         clear = "\r\x1b[K" if os.isatty(2) else ""
         os.write(2, f"{clear}{SAID}\n".encode())
         os._exit(INTERRUPTED)

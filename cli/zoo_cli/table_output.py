@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,16 +35,22 @@ _WIDEST = 24  # characters of a column's name in a preview
 def send(parts: Iterable[np.ndarray], outputs: Sequence[Output], *, partly: bool = False) -> int:
     """Send every block of rows to every output; they end together, with the error if there is one.
 
-    partly: when Ctrl-C comes while a block is drawn, the outputs keep those before it.
+    partly: after a Ctrl-C the outputs keep what was sent; a block that is being written then is written whole.
     Returns how many rows were sent.
     """
     done = 0
     with ExitStack() as opened:
+        if partly:
+            opened.enter_context(interrupts.keeping())
         taking = [opened.enter_context(output) for output in outputs]
         for rows in _until_interrupted(parts) if partly else parts:
-            for take in taking:
-                take(rows)
+            with interrupts.whole() if partly else nullcontext():
+                for take in taking:
+                    take(rows)
             done += len(rows)
+            if partly and interrupts.asked():
+                interrupts.heard()
+                break
     return done
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from zoo_cli import terminal
+from zoo_cli import interrupts, terminal
 from zoo_cli.saving import record
 
 if TYPE_CHECKING:
@@ -22,13 +22,14 @@ class Output(Protocol):
 
 def send(pieces: Iterable[TextPiece], start: int, outputs: Iterable[Output]) -> None:
     """Send the pieces to every output, sample by sample, and close the outputs in any case."""
-    try:
-        for piece in in_order(pieces, start):
+    with interrupts.keeping():
+        try:
+            for piece in in_order(pieces, start):
+                for output in outputs:
+                    output.take(piece)
+        finally:
             for output in outputs:
-                output.take(piece)
-    finally:
-        for output in outputs:
-            output.close()
+                output.close()
 
 
 def in_order(pieces: Iterable[TextPiece], start: int) -> Iterator[TextPiece]:

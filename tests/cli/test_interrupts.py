@@ -70,6 +70,57 @@ def test_an_import_that_would_swallow_it_ends_at_once(tmp_path):
     assert interrupted("import greedy", modules={"greedy": module}, folder=tmp_path) == (130, LINE)
 
 
+def test_what_is_to_be_whole_is_done_before_it_is_answered():
+    body = """
+from zoo_cli import interrupts
+with interrupts.whole():
+    up()
+    time.sleep(0.5)
+    print("whole", file=sys.stderr)
+if interrupts.asked():
+    interrupts.heard()
+    return 7
+"""
+    assert interrupted(body) == (7, "whole\n")
+
+
+def test_with_results_to_keep_it_waits_for_an_import(tmp_path):
+    modules = {"slow": "import time\nprint('up', flush=True)\ntime.sleep(0.6)\n"}
+    body = """
+from zoo_cli import interrupts
+try:
+    with interrupts.keeping():
+        import slow
+        time.sleep(5)
+finally:
+    print("kept", file=sys.stderr)
+"""
+    assert interrupted(body, modules=modules, folder=tmp_path) == (130, f"kept\n{LINE}")
+
+
+def test_rows_that_are_being_written_are_kept():
+    body = """
+import contextlib
+from zoo_cli import interrupts, table_output
+
+kept = []
+
+@contextlib.contextmanager
+def output():
+    yield take
+    print(kept, file=sys.stderr)
+
+def take(rows):
+    if len(kept) == 1:
+        up()
+        time.sleep(0.5)
+    kept.append(rows)
+
+return table_output.send([[1], [2], [3]], [output()], partly=True)
+"""
+    assert interrupted(body) == (2, "[[1], [2]]\n")
+
+
 def test_one_after_the_command_is_over_changes_nothing():
     assert interrupted("import atexit\natexit.register(lambda: (up(), time.sleep(0.3)))\nreturn 0") == (0, "")
 
