@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,7 +22,10 @@ from zoo.family import Family
 SECONDS = 20.0
 """How long a plugin may take to load; an import of torch from a slow disk fits."""
 
-_TOGETHER = 8
+_TOGETHER = max(
+    2, min(8, os.cpu_count() or 1)
+)  # a processor each, so that none is slow because of the others
+_LOOK = 0.05  # seconds between two looks whether a process has ended
 _READING = 1.0  # seconds for the answer of one that is done while another was waited for
 _MOST_BYTES = 1_000_000  # of an answer that is read
 _WORKER = """
@@ -52,7 +56,9 @@ def answer(descriptor: int, module: str, distribution: str) -> None:
         said: dict[str, Any] = {"families": [asdict(family) for family in load(module, distribution)]}
     except BrokenError as error:
         said = {"broken": str(error)}
-    os.write(descriptor, json.dumps(said).encode())
+    left = memoryview(json.dumps(said).encode() + b"\n")
+    while left:
+        left = left[os.write(descriptor, left) :]
     os._exit(0)  # what it leaves for the end, such as threads, is not waited for
 
 
@@ -88,18 +94,39 @@ def _started(module: str, distribution: str) -> Iterator[subprocess.Popen[bytes]
 
 def _answer(child: subprocess.Popen[bytes], until: float) -> tuple[tuple[Family, ...], str]:
     try:
-        written, _ = child.communicate(timeout=max(_READING, until - time.monotonic()))
-    except subprocess.TimeoutExpired:
+        line = _line(child, max(until, time.monotonic() + _READING))
+        code = 0 if line.endswith(b"\n") else child.wait(_READING)
+    except (TimeoutError, subprocess.TimeoutExpired):
         return (), f"loading it takes more than {SECONDS:.0f} seconds"
-    code = child.returncode
     try:
-        said = json.loads(written[:_MOST_BYTES])
+        said = json.loads(line)
         if "broken" in said:
             return (), str(said["broken"])
         return tuple(_family(each) for each in said["families"]), ""
     except (ValueError, TypeError, KeyError):
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return (), f"loading it ends the process ({how})"
+
+
+def _line(child: subprocess.Popen[bytes], until: float) -> bytes:
+    """The line that a child answers, or what there is of it when the child ends. Raises TimeoutError.
+
+    Not all up to the end of the file: a process that the plugin has begun may hold that open.
+    """
+    assert child.stdout is not None
+    said = b""
+    while not said.endswith(b"\n") and len(said) < _MOST_BYTES:
+        ended = child.poll() is not None
+        if select.select([child.stdout], [], [], 0 if ended else _LOOK)[0]:
+            part = os.read(child.stdout.fileno(), _MOST_BYTES)
+            if not part:
+                break
+            said += part
+        elif ended:
+            break
+        elif time.monotonic() > until:
+            raise TimeoutError
+    return said
 
 
 def _family(said: dict[str, Any]) -> Family:
